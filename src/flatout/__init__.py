@@ -1,0 +1,84 @@
+"""flatout trains PyTorch models at the speed of the hardware they run on, and says why.
+
+The public names, nothing else. Each is imported when it is first used, so that `import flatout` costs
+next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from flatout._version import __version__
+
+if TYPE_CHECKING:
+    from flatout.devices import explain_device_errors, to_device, try_all_gpus, try_gpu
+    from flatout.errors import (
+        CheckpointError,
+        DataError,
+        DeviceError,
+        DeviceMismatchError,
+        DeviceNotFoundError,
+        FlatoutError,
+        NonFiniteLossError,
+        PlanRefusedError,
+        TaskError,
+        TrainingInterrupted,
+    )
+    from flatout.task.source import load_task
+    from flatout.task.task import Task
+    from flatout.training.fit import fit
+    from flatout.training.run import Run
+
+_HOMES = {
+    "CheckpointError": "flatout.errors",
+    "DataError": "flatout.errors",
+    "DeviceError": "flatout.errors",
+    "DeviceMismatchError": "flatout.errors",
+    "DeviceNotFoundError": "flatout.errors",
+    "FlatoutError": "flatout.errors",
+    "NonFiniteLossError": "flatout.errors",
+    "PlanRefusedError": "flatout.errors",
+    "Run": "flatout.training.run",
+    "Task": "flatout.task.task",
+    "TaskError": "flatout.errors",
+    "TrainingInterrupted": "flatout.errors",
+    "explain_device_errors": "flatout.devices",
+    "fit": "flatout.training.fit",
+    "load_task": "flatout.task.source",
+    "to_device": "flatout.devices",
+    "try_all_gpus": "flatout.devices",
+    "try_gpu": "flatout.devices",
+}
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DeviceError",
+    "DeviceMismatchError",
+    "DeviceNotFoundError",
+    "FlatoutError",
+    "NonFiniteLossError",
+    "PlanRefusedError",
+    "Run",
+    "Task",
+    "TaskError",
+    "TrainingInterrupted",
+    "__version__",
+    "explain_device_errors",
+    "fit",
+    "load_task",
+    "to_device",
+    "try_all_gpus",
+    "try_gpu",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flatout' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

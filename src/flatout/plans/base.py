@@ -1,0 +1,62 @@
+"""What a plan promises: prepare a task once, then run as many of its steps a call as it is asked to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from flatout.data.source import Data
+from flatout.task.task import Task
+
+
+class Loop(ABC):
+    """A prepared plan: it holds the task's state on the device and runs its steps."""
+
+    @abstractmethod
+    def advance(self, order: Tensor) -> Tensor:
+        """Run `len(order)` steps and return their losses `[steps]`, on the device, without waiting for it.
+
+        Args:
+            order: the samples of each step, int64 `[steps, batch]` as `Data.take` gives it.
+
+        Returns:
+            One loss a step; fewer than asked where data that streams reaches the end of its epoch.
+
+        Raises:
+            TaskError: the loss is no scalar, or does not depend on the parameters.
+            DeviceMismatchError: tensors of one operation lie on different devices.
+        """
+
+    def store(self) -> None:
+        """Bring the state back into the task's model and optimizer.
+
+        Called before anything outside the plan looks at them. A plan that works on them in place has
+        nothing to do.
+        """
+
+
+class Plan(ABC):
+    """A way to run the steps of a task on a device."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def prepare(self, task: Task, data: Data) -> Loop:
+        """Get ready to run the steps of `task`, whose model lies on `data.device`.
+
+        Raises:
+            PlanRefusedError: this plan cannot run this task; the message says why.
+        """
+
+
+def scheduler_of_steps(task: Task, data: Data) -> LRScheduler | None:
+    """The scheduler a loop has to move after each step; None where training moves it, or there is none.
+
+    With one step an epoch "each epoch" is "each step", and the loop need not be left for it.
+    """
+    if task.scheduler is None or isinstance(task.scheduler, ReduceLROnPlateau):
+        return None
+    return task.scheduler if task.scheduler_per == "step" or data.steps_per_epoch == 1 else None

@@ -1,0 +1,135 @@
+"""The plan `eager`: the loop a person would write, less what slows it down.
+
+Bit for bit the losses of the hand-written loop. What is left out: reading the loss at every step (it
+stays on the device until the chunk is over), and a `DataLoader` that fetches sample by sample.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from flatout.data.source import Batch, Data, split_batch
+from flatout.devices import explain_mismatch, is_device_mismatch
+from flatout.errors import TaskError
+from flatout.plans.base import Loop, Plan, scheduler_of_steps
+from flatout.task.task import Task
+
+
+class EagerPlan(Plan):
+    """Runs each operation as PyTorch does by itself. It takes every task and every device."""
+
+    name = "eager"
+
+    def prepare(self, task: Task, data: Data) -> Loop:
+        return EagerLoop(task, data)
+
+
+class EagerLoop(Loop):
+    """The steps of a task in plain PyTorch, working on its model and optimizer in place."""
+
+    def __init__(self, task: Task, data: Data) -> None:
+        self._data = data
+        self._model = task.model
+        self._loss_of = loss_function(task)
+        self._optimizer = task.optimizer
+        self._scheduler = scheduler_of_steps(task, data)
+        self._clip = task.clip_grad_norm
+        self._parameters = _trained_parameters(task)
+        self._update = self._update_by_closure if _wants_closure(task) else self._update_by_step
+
+    def advance(self, order: Tensor) -> Tensor:
+        losses: list[Tensor] = []
+        batch = None
+        try:
+            for batch in self._data.batches(order):
+                losses.append(self._update(batch))
+                if self._scheduler is not None:
+                    self._scheduler.step()
+        except RuntimeError as error:
+            if batch is None or not is_device_mismatch(error):
+                raise
+            raise explain_mismatch(error, self._model, batch, lambda: self._loss_of(batch)) from error
+        if not losses:
+            return torch.empty(0, device=self._data.device)
+        return torch.stack(losses)
+
+    def _update_by_step(self, batch: Batch) -> Tensor:
+        loss = self._loss_of(batch)
+        if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
+            raise_bad_loss(loss)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._clip is not None:
+            clip_grad_norm_(self._parameters, self._clip)
+        self._optimizer.step()
+        return loss.detach()
+
+    def _update_by_closure(self, batch: Batch) -> Tensor:
+        """For optimizers that evaluate the loss themselves, several times a step, like L-BFGS."""
+
+        def closure() -> Tensor:
+            loss = self._loss_of(batch)
+            if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
+                raise_bad_loss(loss)
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self._clip is not None:
+                clip_grad_norm_(self._parameters, self._clip)
+            return loss
+
+        loss: Any = self._optimizer.step(closure)  # type: ignore[arg-type]
+        return torch.as_tensor(loss, device=self._data.device).detach()
+
+
+def loss_function(task: Task) -> Callable[[Batch], Tensor]:
+    """The loss of a task as a function of a batch alone."""
+    model = task.model
+    if task.objective is not None:
+        objective = task.objective
+        return lambda batch: objective(model, batch)
+    assert task.loss is not None
+    loss = task.loss
+
+    def of_pair(batch: Batch) -> Tensor:
+        if len(batch) == 2:  # the usual case, without the detour
+            return loss(model(batch[0]), batch[1])
+        inputs, target = split_batch(batch)
+        return loss(model(*inputs), target)
+
+    return of_pair
+
+
+def raise_bad_loss(loss: Any) -> None:
+    """Say what is wrong with a loss that no gradient can be taken of."""
+    if not isinstance(loss, Tensor):
+        raise TaskError(
+            f"the loss must be a scalar tensor, but is a {type(loss).__name__}; "
+            "return it as it is, without .item() or float()"
+        )
+    if loss.dim():
+        raise TaskError(
+            f"the loss must be a scalar, but has shape {list(loss.shape)}; "
+            "reduce it, for example with .mean()"
+        )
+    raise TaskError(
+        "the loss does not depend on the parameters of the model: no gradient reaches them "
+        "(was it computed under torch.no_grad(), or from .detach(), .item() or .numpy()?)"
+    )
+
+
+def _trained_parameters(task: Task) -> list[Tensor]:
+    """What the optimizer holds, in the order of the model; the gradients of others are never cleared."""
+    held = {id(p) for group in task.optimizer.param_groups for p in group["params"]}
+    own = {id(p): p for module in task.modules() for p in module.parameters()}
+    return [parameter for key, parameter in own.items() if key in held]
+
+
+def _wants_closure(task: Task) -> bool:
+    closure = inspect.signature(type(task.optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty

@@ -1,0 +1,1 @@
+"""What to train: the Task, the built-in tasks, and tasks from a file."""

@@ -1,0 +1,196 @@
+"""The chunk loop: run steps, look, validate, save, stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from flatout.data.source import Data
+from flatout.plans.base import Loop, scheduler_of_steps
+from flatout.report.progress import Progress
+from flatout.task.task import Task
+from flatout.training.chunk import ChunkSize
+from flatout.training.evaluate import evaluate
+from flatout.training.interrupt import interrupts
+from flatout.training.record import Record
+from flatout.training.stopping import EarlyStopping
+
+# Without a wish of the user, a training is validated about this often.
+_VALIDATIONS = 20
+# Checkpoints may cost at most this share of the time.
+_CHECKPOINT_SHARE = 0.05
+
+
+@dataclass
+class Session:
+    """One training under way.
+
+    Attributes:
+        task: whose model and optimizer are trained; they lie on the device.
+        data: the training data there.
+        validation: the validation data there, or None.
+        loop: the prepared plan.
+        record: what was done so far; with steps in it where a training is resumed.
+        stopping: early stopping, or None.
+        progress: the live display.
+        save: called after a chunk to keep a checkpoint, or None.
+        save_every: seconds between two checkpoints.
+        keep_going: whether to record on where the loss becomes NaN or infinite.
+    """
+
+    task: Task
+    data: Data
+    validation: Data | None
+    loop: Loop
+    record: Record
+    stopping: EarlyStopping | None
+    progress: Progress
+    save: Callable[[], object] | None
+    save_every: float
+    keep_going: bool
+
+    def __post_init__(self) -> None:
+        self._size = ChunkSize()
+        self._saved_at = time.perf_counter()
+        self._save_cost = 0.0
+        per_step = scheduler_of_steps(self.task, self.data) is not None
+        self._epoch_scheduler = None if per_step else self.task.scheduler
+
+    def run(self) -> str:
+        """Train to the end; returns the status: how it ended."""
+        self.task.model.train()
+        with interrupts() as interrupt:
+            status = "stopped early" if self.stopping is not None and self.stopping.exhausted else "running"
+            while status == "running":
+                status = self._chunk()
+                if interrupt.requested and status == "running":
+                    status = "interrupted"
+        self.loop.store()
+        seen = self.record.history[-1]["step"] if self.record.history else None
+        if status == "finished" and self.validation is not None and seen != self.record.step:
+            self.validate()
+        return status
+
+    def _chunk(self) -> str:
+        """One chunk and the look after it; returns how things stand."""
+        if self._finished():
+            return "finished"
+        validations = len(self.record.history)
+        before = time.perf_counter()
+        losses = self._steps(self._budget())
+        seconds = time.perf_counter() - before
+        self.record.add(losses, seconds)
+        self._size.took(len(losses), seconds)
+        if self.record.first_bad_step is not None and not self.keep_going:
+            return "not finite"
+        if len(losses):
+            self.progress.chunk(
+                done=self.record.step, steps=len(losses), seconds=seconds, loss=float(losses[-1])
+            )
+        if self._validation_due(validations):
+            self.validate()
+            if self.stopping is not None and self.stopping.exhausted:
+                return "stopped early"
+        self._save_now_and_then()
+        return "finished" if self._finished() else "running"
+
+    def _steps(self, budget: int) -> Tensor:
+        """Run up to `budget` steps without a look; returns their losses on the host."""
+        pieces: list[Tensor] = []
+        done = 0
+        while done < budget:
+            epoch = self.data.epoch
+            order = self.data.take(budget - done, cross_epochs=self._epoch_scheduler is None)
+            losses = self.loop.advance(order)
+            pieces.append(losses)
+            done += len(losses)
+            if self.data.epoch > epoch:
+                if self._epoch_scheduler is not None and not isinstance(
+                    self._epoch_scheduler, ReduceLROnPlateau
+                ):
+                    self._epoch_scheduler.step()
+                if self.data.steps_per_epoch is None:
+                    break  # how far the next look is depends on epochs nobody can foresee
+            if not len(losses) and self.data.epoch == epoch:
+                raise AssertionError("a loop made no step and no epoch ended")
+        return torch.cat(pieces).cpu() if len(pieces) > 1 else pieces[0].cpu()
+
+    def _finished(self) -> bool:
+        if self.task.steps is not None:
+            return self.record.step >= self.task.steps
+        assert self.task.epochs is not None
+        return self.data.epoch >= self.task.epochs
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the whole training; None where only its epochs are known."""
+        if self.task.steps is not None:
+            return self.task.steps
+        per_epoch = self.data.steps_per_epoch
+        assert self.task.epochs is not None
+        return None if per_epoch is None else self.task.epochs * per_epoch
+
+    def _budget(self) -> int:
+        """Steps until the next look: a chunk, less where a validation or the end comes first."""
+        budget = self._size.steps
+        if self.total_steps is not None:
+            budget = min(budget, self.total_steps - self.record.step)
+        per_epoch = self.data.steps_per_epoch
+        if self.validation is not None and per_epoch is not None:
+            to_validation = self._validate_every - self.data.epoch % self._validate_every
+            budget = min(budget, to_validation * per_epoch - self.data.position)
+        return budget
+
+    @property
+    def _validate_every(self) -> int:
+        """Epochs between two validations."""
+        if self.task.validate_every is not None:
+            return self.task.validate_every
+        per_epoch, total = self.data.steps_per_epoch, self.total_steps
+        if per_epoch is None or total is None:
+            return 1
+        return max(1, round(total / per_epoch / _VALIDATIONS))
+
+    def _validation_due(self, validations: int) -> bool:
+        if self.validation is None or self.data.position or len(self.record.history) > validations:
+            return False
+        seen = self.record.history[-1]["epoch"] if self.record.history else 0
+        return self.data.epoch > seen and self.data.epoch % self._validate_every == 0
+
+    def validate(self) -> dict[str, float]:
+        """Look at the validation data now, and note what it gives."""
+        assert self.validation is not None
+        self.loop.store()
+        figures = evaluate(self.task, self.validation, self.task.metrics)
+        self.record.history.append({"step": self.record.step, "epoch": self.data.epoch, **figures})
+        self.progress.validated(step=self.record.step, metrics=figures)
+        if self.stopping is not None:
+            self.stopping.saw(figures, self.record.step, self.task.model)
+        if isinstance(self._epoch_scheduler, ReduceLROnPlateau):
+            self._epoch_scheduler.step(figures[self.task.monitor or "loss"])
+        return figures
+
+    def _save_now_and_then(self) -> None:
+        """A checkpoint where the last is old enough; rarer where writing one takes long."""
+        if self.save is None:
+            return
+        begun = time.perf_counter()
+        if begun - self._saved_at < max(self.save_every, self._save_cost / _CHECKPOINT_SHARE):
+            return
+        self.loop.store()
+        if not self._is_finite():
+            return  # the last good checkpoint stays the last one
+        self.save()
+        self._saved_at = time.perf_counter()
+        self._save_cost = self._saved_at - begun
+
+    def _is_finite(self) -> bool:
+        """Whether the weights are worth keeping: the loss shows a NaN only one step later."""
+        return self.keep_going or all(
+            bool(torch.isfinite(parameter).all()) for parameter in self.task.model.parameters()
+        )

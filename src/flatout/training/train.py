@@ -1,0 +1,235 @@
+"""From a Task to a Run: check, place, prepare, train, keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from flatout.data.check import check_data
+from flatout.data.load import load_data, load_validation
+from flatout.data.source import Data
+from flatout.devices import find_device
+from flatout.errors import NonFiniteLossError, TrainingInterrupted
+from flatout.plans.base import Plan
+from flatout.plans.registry import find_plan
+from flatout.report.progress import Progress
+from flatout.task.check import check_task
+from flatout.task.task import Task
+from flatout.training.evaluate import evaluate, metric_names
+from flatout.training.keeper import RunKeeper, first_document
+from flatout.training.record import Record
+from flatout.training.run import Run
+from flatout.training.run_directory import create_run_directory, read_run, this_process
+from flatout.training.session import Session
+from flatout.training.state import restore_training_state, training_state
+from flatout.training.stopping import early_stopping
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train, beside what: the arguments of `fit` that are not the task's."""
+
+    plan: str
+    device: str | torch.device
+    progress: Progress
+    run_dir: Path | None
+    resume: Path | None
+    checkpoint_every: float
+    keep_going: bool
+    source: dict[str, Any] | None
+
+
+def train(task: Task, options: Options) -> Run:
+    """Train `task`; the errors are those of `flatout.fit`."""
+    check_task(task)
+    plan = find_plan(options.plan)
+    device = _device_for(task.model, options.device)
+    resumed = None if options.resume is None else read_run(options.resume)
+    task.to(device)
+    data, validation = load_data(task, device), load_validation(task, device)
+    check_data(task, data)
+    if validation is not None:
+        check_data(task, validation, "validation")
+    session = _session(task, data, validation, plan, options, None if resumed is None else resumed[2])
+    keeper = _keeper(session, plan, options, None if resumed is None else resumed[0])
+    if keeper is not None:
+        session.save = lambda: keeper.save(session.record, _state(session))
+    training_modes = [(module, module.training) for module in task.model.modules()]
+    try:
+        session.progress.start(
+            name=task.name,
+            plan=plan.name,
+            device=str(device),
+            total_steps=session.total_steps,
+            done=session.record.step,
+        )
+        status = session.run()
+        run = _finish(session, plan, keeper, status)
+    except BaseException as error:
+        if keeper is not None and options.resume is None and _never_began(session, error):
+            keeper.discard()
+        elif keeper is not None:
+            keeper.failed(session.record, error)
+        raise
+    finally:
+        session.progress.finish()
+        for module, training in training_modes:
+            module.training = training
+    _raise_unless_done(run, session, keeper, options)
+    return run
+
+
+def _never_began(session: Session, error: BaseException) -> bool:
+    """Whether the first step failed, so that there is nothing to resume."""
+    return session.record.step == 0 and isinstance(error, Exception)
+
+
+def _device_for(model: nn.Module, wish: str | torch.device) -> torch.device:
+    """The device asked for; "auto" is where the model lies."""
+    if wish != "auto":
+        return find_device(wish)
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _session(
+    task: Task,
+    data: Data,
+    validation: Data | None,
+    plan: Plan,
+    options: Options,
+    state: dict[str, Any] | None,
+) -> Session:
+    """Everything ready to run; where a run is resumed, as it was at its checkpoint."""
+    record = Record()
+    stopping = None
+    if validation is not None:
+        stopping = early_stopping(task, metric_names(task, validation))
+    if state is not None:
+        restore_training_state(task, data, state, str(options.resume))
+        record.restore(state["record"])
+        if stopping is not None and state["stopping"] is not None:
+            stopping.restore(state["stopping"])
+    return Session(
+        task=task,
+        data=data,
+        validation=validation,
+        loop=plan.prepare(task, data),
+        record=record,
+        stopping=stopping,
+        progress=options.progress,
+        save=None,
+        save_every=options.checkpoint_every,
+        keep_going=options.keep_going,
+    )
+
+
+def _state(session: Session) -> dict[str, Any]:
+    """All that resuming needs."""
+    return {
+        **training_state(session.task, session.data),
+        "record": session.record.state(),
+        "stopping": None if session.stopping is None else session.stopping.state(),
+    }
+
+
+def _keeper(
+    session: Session, plan: Plan, options: Options, document: dict[str, Any] | None
+) -> RunKeeper | None:
+    """The run directory: the one resumed, a new one, or none."""
+    if options.resume is not None:
+        assert document is not None
+        document |= {
+            "process": this_process(),
+            "total_steps": session.total_steps,
+            "plan": plan.name,
+            "device": str(session.data.device),
+        }
+        document.pop("error", None)
+        keeper = RunKeeper(options.resume, document)
+        keeper.save(session.record, _state(session))
+        return keeper
+    if options.run_dir is None:
+        return None
+    document = first_document(
+        session.task,
+        plan=plan.name,
+        device=session.data.device,
+        total_steps=session.total_steps,
+        source=options.source,
+    )
+    directory = create_run_directory(options.run_dir, session.task.name, document, _state(session))
+    return RunKeeper(directory, document | {"id": directory.name})
+
+
+def _finish(session: Session, plan: Plan, keeper: RunKeeper | None, status: str) -> Run:
+    """The last checkpoint, the best weights, the final figures, and the files of the run."""
+    record, stopping, task = session.record, session.stopping, session.task
+    if keeper is not None and status != "not finite":
+        keeper.save(record, _state(session))
+    best_step = None
+    if stopping is not None and stopping.weights is not None and status in ("finished", "stopped early"):
+        task.model.load_state_dict(stopping.weights)
+        best_step = stopping.best_step
+    run = Run(
+        task=task.name,
+        plan=plan.name,
+        device=str(session.data.device),
+        losses=record.losses,
+        metrics={} if status == "not finite" else _final_metrics(session, best_step),
+        history=record.history,
+        seconds=record.seconds,
+        status=status,
+        best_step=best_step,
+    )
+    if keeper is not None:
+        keeper.finish(run, task.model)
+    return run
+
+
+def _final_metrics(session: Session, best_step: int | None) -> dict[str, float]:
+    """The figures of the model as it is now: on the validation data, else on the training data."""
+    task, history = session.task, session.record.history
+    if session.validation is not None:
+        step = session.record.step if best_step is None else best_step
+        for entry in history:
+            if entry["step"] == step:
+                return {name: value for name, value in entry.items() if name not in ("step", "epoch")}
+        return evaluate(task, session.validation, task.metrics)
+    if session.data.sample() is None or not metric_names(task, session.data):
+        return {}  # data that can be read only once, or without end, is not read again
+    figures = evaluate(task, session.data, task.metrics)
+    return {f"train_{name}": value for name, value in figures.items() if name != "loss"}
+
+
+def _raise_unless_done(run: Run, session: Session, keeper: RunKeeper | None, options: Options) -> None:
+    """Where training was interrupted, or its loss left the numbers, the exception holds the run."""
+    if run.status == "interrupted":
+        how = "nothing was kept on disk, because no run_dir was given"
+        if keeper is not None:
+            how = f"go on with {_resume_command(keeper, options)}"
+        raise TrainingInterrupted(f"interrupted after step {run.steps:,}: {how}", run=run)
+    if run.status == "not finite":
+        step = session.record.first_bad_step
+        assert step is not None
+        checkpoint = None if keeper is None else keeper.last_checkpoint
+        kept = "" if checkpoint is None else f" The last good checkpoint is {checkpoint}."
+        rates = sorted({float(group["lr"]) for group in session.task.optimizer.param_groups if "lr" in group})
+        now = f" (now {', '.join(f'{rate:g}' for rate in rates)})" if rates else ""
+        raise NonFiniteLossError(
+            f"the loss became {float(run.losses[step]):g} at step {step:,} and training stopped.{kept} "
+            f"Try a smaller learning rate{now}, clip_grad_norm=1.0, or look for a logarithm or division of 0 "
+            "in the loss; keep_going=True (--keep-going) records on regardless",
+            step=step,
+            checkpoint=checkpoint,
+            run=run,
+        )
+
+
+def _resume_command(keeper: RunKeeper, options: Options) -> str:
+    if options.source is not None:
+        return f"flatout train --resume {keeper.directory}"
+    return f"fit(..., resume={str(keeper.directory)!r})"
