@@ -27,7 +27,8 @@ def exact(t: Tensor) -> Tensor:
     decay = DAMPING / 2
     frequency = (STIFFNESS - decay**2) ** 0.5
     swing = torch.cos(frequency * t) + decay / frequency * torch.sin(frequency * t)
-    return torch.exp(-decay * t) * swing
+    solution: Tensor = torch.exp(-decay * t) * swing
+    return solution
 
 
 def derivative(u: Tensor, t: Tensor) -> Tensor:
@@ -50,12 +51,14 @@ def objective(model: nn.Module, t: Tensor) -> Tensor:
     du_start = derivative(u_start, start)
 
     # Without a large weight on the start, u = 0 everywhere would look good: it solves the equation.
-    return equation.square().mean() + 20 * ((u_start - 1).square() + du_start.square()).mean()
+    loss: Tensor = equation.square().mean() + 20 * ((u_start - 1).square() + du_start.square()).mean()
+    return loss
 
 
 def largest_error(model: nn.Module, t: Tensor) -> Tensor:
     """The largest distance from the exact solution at the times t [n, 1]."""
-    return (model(t) - exact(t)).abs().max()
+    error: Tensor = (model(t) - exact(t)).abs().max()
+    return error
 
 
 def task() -> flatout.Task:

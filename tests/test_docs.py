@@ -16,7 +16,12 @@ import flatout
 from flatout.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 NOT_RUN = "<!-- not run -->\n"  # stands before a block that is a fragment
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -83,7 +88,9 @@ def test_the_commands_take_their_options(page):
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_the_make_targets_exist(page):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    used = [name for code, _ in blocks(page, "sh", "console") for name in re.findall(r"^make (\S+)", code, re.M)]
+    used = [
+        name for code, _ in blocks(page, "sh", "console") for name in re.findall(r"^make (\S+)", code, re.M)
+    ]
     assert set(used) <= set(targets)
 
 
@@ -104,12 +111,17 @@ def messages(folder):
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            found.update(part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str))
+            found.update(
+                part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            )
     return found
 
 
 def modules():
-    return [module.name for module in pkgutil.walk_packages(flatout.__path__, "flatout.")]
+    found = (module.name for module in pkgutil.walk_packages(flatout.__path__, "flatout."))
+    return [
+        name for name in found if not name.endswith("__main__")
+    ]  # importing that one runs the command line
 
 
 @pytest.mark.parametrize("name", modules())

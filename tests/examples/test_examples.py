@@ -113,7 +113,8 @@ def test_the_streamed_model_learns():
     task = load("streaming")
     run = flatout.fit(replace(task, epochs=5))
     assert run.metrics["accuracy"] > 0.9
-    assert run.losses[-20:].mean() < 0.3 < 1.0 < run.losses[0]
+    assert run.losses[0] > 1
+    assert run.losses[-20:].mean() < 0.3
 
 
 def test_streamed_signals_are_new_each_time_and_those_of_validation_are_not():

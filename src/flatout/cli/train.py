@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -231,8 +232,9 @@ def _report(run: Run, quiet: bool, as_json: bool) -> None:
 
 
 def _show_own_error(error: Exception, spec: str) -> None:
-    """The traceback of an error in the task's own code, shortened to its own lines."""
+    """The traceback of an error in the task's own code, shortened to its own lines where it has some."""
     from flatout.task.own_traceback import own_traceback
 
-    typer.echo(own_traceback(error, Path(spec.rpartition(".py")[0] or ".").absolute().parent), err=True)
+    folder = Path(spec.rpartition(".py")[0] or ".").absolute().parent
+    typer.echo(own_traceback(error, folder) or "".join(traceback.format_exception(error)).rstrip(), err=True)
     say("the task's own code raised while training (its traceback is above)")

@@ -47,7 +47,7 @@ def _check_finite(data: ResidentData, name: str) -> None:
             place = [int(i) for i in bad.nonzero()[0]]
             raise DataError(
                 f"{name}{pytree.keystr(path)} has {count:,} values that are NaN or infinite, the first at "
-                f"index {place}; remove those samples or fill the values in, for example with torch.nan_to_num"
+                f"index {place}; remove those samples or fill them in, for example with torch.nan_to_num"
             )
 
 

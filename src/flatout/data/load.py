@@ -99,7 +99,6 @@ def _loader(task: Task, device: torch.device) -> DataLoader[Any]:
         generator=torch.Generator().manual_seed(task.seed),
         num_workers=task.workers,
         worker_init_fn=ignore_interrupts if task.workers else None,
-        persistent_workers=task.workers > 0,
         pin_memory=device.type == "cuda",
     )
 

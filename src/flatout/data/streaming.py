@@ -23,9 +23,8 @@ class StreamingData(Data):
 
     On CUDA the copies run on a stream of their own: the host loads and copies the next batch while the
     device computes with this one. Resuming in the middle of an epoch starts that epoch again from its
-    random state and passes over the batches that were seen: their indices where the loader has a
-    `batch_sampler`, else the batches themselves. What workers draw at random is not part of that: with
-    random augmentation and workers a resumed epoch goes on with other draws.
+    random state and passes over the batches that were seen: their indices where that is enough, else the
+    batches themselves, so that an iterable dataset or the random generators of workers get where they were.
 
     Args:
         loader: where the batches come from.
@@ -74,7 +73,7 @@ class StreamingData(Data):
         """The next batch in a tuple; None, and a new epoch, where this one is exhausted."""
         if self._iterator is None:
             self._epoch_start = self._random_state()
-            self._iterator = iter(self.loader)
+            self._iterator = self._begin()
         try:
             batch = next(self._iterator)
         except StopIteration:
@@ -141,20 +140,40 @@ class StreamingData(Data):
         self._epoch_start = state["epoch_start"]
         with random_state_kept():
             set_random_state(state["epoch_start"]["global"])
-            self._iterator = _iterator_after(self.loader, self._position)
+            if _can_skip(self.loader):
+                self._iterator = _rest_of_epoch(self.loader, self._position)
+                return
+            self._iterator = self._begin()
+            for _ in islice(self._iterator, self._position):
+                pass
+
+    def _begin(self) -> Iterator[Any]:
+        """Begin an epoch. Workers that persist get their seed in the first one only, resumed or not."""
+        loader, generator = self.loader, self.loader.generator
+        if loader.persistent_workers and self._epoch > 0:
+            loader.generator = torch.Generator()
+        try:
+            return iter(loader)
+        finally:
+            loader.generator = generator
 
     def _random_state(self) -> dict[str, Any]:
         return {"global": random_state(), "loader": [g.get_state() for g in _generators(self.loader)]}
 
 
-def _iterator_after(loader: DataLoader[Any], passed: int) -> Iterator[Any]:
-    """An iterator of this epoch that goes on after its first `passed` batches."""
-    countable = loader.batch_sampler is not None and _length(loader) is not None
-    if type(loader) is not DataLoader or isinstance(loader.dataset, IterableDataset) or not countable:
-        iterator = iter(loader)
-        for _ in islice(iterator, passed):
-            pass
-        return iterator
+def _can_skip(loader: DataLoader[Any]) -> bool:
+    """Whether batches can be passed over by their indices: all draws at random are made in this process."""
+    return (
+        type(loader) is DataLoader
+        and not isinstance(loader.dataset, IterableDataset)
+        and loader.batch_sampler is not None
+        and _length(loader) is not None
+        and loader.num_workers == 0
+    )
+
+
+def _rest_of_epoch(loader: DataLoader[Any], passed: int) -> Iterator[Any]:
+    """The batches of an epoch after its first `passed`, which are not loaded."""
     # The draws of a DataLoader that begins an epoch: the seed of its workers, then the order.
     torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
     rest = list(loader.batch_sampler or ())[passed:]
@@ -162,13 +181,8 @@ def _iterator_after(loader: DataLoader[Any], passed: int) -> Iterator[Any]:
         DataLoader(
             loader.dataset,
             batch_sampler=rest,
-            num_workers=loader.num_workers,
             collate_fn=loader.collate_fn,
             pin_memory=loader.pin_memory,
-            timeout=loader.timeout,
-            worker_init_fn=loader.worker_init_fn,
-            multiprocessing_context=loader.multiprocessing_context,
-            prefetch_factor=loader.prefetch_factor,
             generator=torch.Generator(),
         )
     )

@@ -18,6 +18,7 @@ from flatout.data.source import Batch, Data, split_batch
 from flatout.devices import explain_mismatch, is_device_mismatch
 from flatout.errors import TaskError
 from flatout.plans.base import Loop, Plan, scheduler_of_steps
+from flatout.plans.quick_step import all_parameters_at_once, quick_step, quick_zero_grad
 from flatout.task.task import Task
 
 
@@ -38,6 +39,8 @@ class EagerLoop(Loop):
         self._model = task.model
         self._loss_of = loss_function(task)
         self._optimizer = task.optimizer
+        self._step = quick_step(task.optimizer)
+        self._zero_grad = quick_zero_grad(task.optimizer)
         self._scheduler = scheduler_of_steps(task, data)
         self._clip = task.clip_grad_norm
         self._parameters = _trained_parameters(task)
@@ -46,11 +49,13 @@ class EagerLoop(Loop):
     def advance(self, order: Tensor) -> Tensor:
         losses: list[Tensor] = []
         batch = None
+        self._step = quick_step(self._optimizer)
         try:
-            for batch in self._data.batches(order):
-                losses.append(self._update(batch))
-                if self._scheduler is not None:
-                    self._scheduler.step()
+            with all_parameters_at_once(self._optimizer):
+                for batch in self._data.batches(order):
+                    losses.append(self._update(batch))
+                    if self._scheduler is not None:
+                        self._scheduler.step()
         except RuntimeError as error:
             if batch is None or not is_device_mismatch(error):
                 raise
@@ -63,11 +68,11 @@ class EagerLoop(Loop):
         loss = self._loss_of(batch)
         if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
             raise_bad_loss(loss)
-        self._optimizer.zero_grad()
+        self._zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self._clip is not None:
             clip_grad_norm_(self._parameters, self._clip)
-        self._optimizer.step()
+        self._step()
         return loss.detach()
 
     def _update_by_closure(self, batch: Batch) -> Tensor:

@@ -95,7 +95,8 @@ class _State:
         return "time left unknown" if left is None else f"{text.seconds(left)} left"
 
     def metrics_text(self) -> str:
-        return "  ".join(f"{name} {text.metric(name, value)}" for name, value in self.metrics.items())
+        names = {"loss": "validation loss"}  # beside the loss of the last step
+        return "  ".join(f"{names.get(n, n)} {text.metric(n, value)}" for n, value in self.metrics.items())
 
 
 @final

@@ -28,20 +28,20 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     >>> runs_table([{"run": "001", "task": "iris", "steps": 20_000, "loss": 0.0603}]).row_count
     1
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     # Numbers stay whole in a narrow terminal, where the words give way.
     words: dict[str, Any] = {"overflow": "fold"}
     numbers: dict[str, Any] = {"justify": "right", "no_wrap": True}
     for name, options in (
-        ("run", {"no_wrap": True}),
+        ("run", words | {"min_width": 16}),
         ("task", words),
-        ("plan", words),
-        ("device", words),
+        ("plan", words | {"min_width": 5}),
+        ("device", words | {"min_width": 6}),
         ("steps", numbers),
         ("time", numbers),
         ("loss", numbers),
-        ("metric", {"justify": "right"}),
-        ("status", words),
+        ("metric", {"justify": "right", "width": 8}),
+        ("status", words | {"width": 8}),
     ):
         table.add_column(name, **options)
     for row in rows:

@@ -9,7 +9,10 @@ _FLATOUT = Path(__file__).resolve().parents[1]
 
 
 def own_traceback(error: BaseException, folder: Path) -> str:
-    """The traceback of `error`, and of what led to it, with the lines of files in `folder` only."""
+    """The traceback of `error`, and of what led to it, with the lines of files in `folder` only.
+
+    Empty where none of its lines is in `folder`.
+    """
     shown = traceback.TracebackException.from_exception(error)
     pending: list[traceback.TracebackException | None] = [shown]
     while pending:
@@ -19,8 +22,7 @@ def own_traceback(error: BaseException, folder: Path) -> str:
                 [frame for frame in part.stack if _is_own(frame.filename, folder)]
             )
             pending += [part.__cause__, part.__context__, *(getattr(part, "exceptions", None) or [])]
-    lines = shown.format() if shown.stack else shown.format_exception_only()
-    return "".join(lines).rstrip()
+    return "".join(shown.format()).rstrip() if shown.stack else ""
 
 
 def _is_own(filename: str, folder: Path) -> bool:

@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import keyword
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,12 +147,17 @@ def _guarded(run: Callable[[], Any], path: Path, doing: str) -> Any:
         raise TaskError(
             f"{path}: the file ended the program (exit code {error.code}) while {doing}. A task file must "
             'only build the task: move the rest under `if __name__ == "__main__":`\n\n'
-            f"{own_traceback(error, path.parent)}"
+            f"{_shown(error, path.parent)}"
         ) from error
     except Exception as error:
         raise TaskError(
-            f"{path}: {type(error).__name__} while {doing}\n\n{own_traceback(error, path.parent)}"
+            f"{path}: {type(error).__name__} while {doing}\n\n{_shown(error, path.parent)}"
         ) from error
+
+
+def _shown(error: BaseException, folder: Path) -> str:
+    """The user's lines of the traceback; for a syntax error, which has none, the error with its place."""
+    return own_traceback(error, folder) or "".join(traceback.format_exception_only(error)).rstrip()
 
 
 def _picked(module: ModuleType, path: Path, name: str | None) -> Any:

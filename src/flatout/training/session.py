@@ -78,7 +78,7 @@ class Session:
 
     def _chunk(self) -> str:
         """One chunk and the look after it; returns how things stand."""
-        if self._finished():
+        if self.finished:
             return "finished"
         validations = len(self.record.history)
         before = time.perf_counter()
@@ -97,7 +97,7 @@ class Session:
             if self.stopping is not None and self.stopping.exhausted:
                 return "stopped early"
         self._save_now_and_then()
-        return "finished" if self._finished() else "running"
+        return "finished" if self.finished else "running"
 
     def _steps(self, budget: int) -> Tensor:
         """Run up to `budget` steps without a look; returns their losses on the host."""
@@ -120,7 +120,9 @@ class Session:
                 raise AssertionError("a loop made no step and no epoch ended")
         return torch.cat(pieces).cpu() if len(pieces) > 1 else pieces[0].cpu()
 
-    def _finished(self) -> bool:
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
         if self.task.steps is not None:
             return self.record.step >= self.task.steps
         assert self.task.epochs is not None

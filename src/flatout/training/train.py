@@ -67,6 +67,10 @@ def train(task: Task, options: Options) -> Run:
             total_steps=session.total_steps,
             done=session.record.step,
         )
+        if options.resume is not None and session.finished:
+            session.progress.note(
+                f"nothing left to do: {session.record.step:,} steps are done; give more epochs (or steps) to go on"
+            )
         status = session.run()
         run = _finish(session, plan, keeper, status)
     except BaseException as error:
