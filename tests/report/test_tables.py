@@ -37,10 +37,11 @@ def test_runs_table_shows_each_value_in_its_form():
         "20,000",
         "2.41 s",
         "0.06031",
-        "accuracy 96.7 %",
+        "accuracy",
         "done",
     ]
     assert " ".join(lines[2].split()) == " ".join(words)
+    assert lines[3].split() == ["96.7", "%"]
 
 
 def test_what_a_run_does_not_know_is_a_dash_and_names_are_no_markup():

@@ -16,7 +16,7 @@ from kill_child import case, train_or_resume
 from flatout import fit
 
 KILLS = 30
-PRELOADED = ["flatout.training.fit", "matplotlib.figure", "matplotlib.backends.backend_agg", "torch.optim"]
+PRELOADED = ["flatout.training.fit", "matplotlib.figure", "matplotlib.backends.backend_agg", "torch._dynamo"]
 
 
 @pytest.fixture(scope="module")

@@ -33,10 +33,10 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     words: dict[str, Any] = {"overflow": "fold"}
     numbers: dict[str, Any] = {"justify": "right", "no_wrap": True}
     for name, options in (
-        ("run", words | {"min_width": 16}),
+        ("run", words),
         ("task", words),
-        ("plan", words | {"min_width": 5}),
-        ("device", words | {"min_width": 6}),
+        ("plan", {"no_wrap": True}),
+        ("device", {"no_wrap": True}),
         ("steps", numbers),
         ("time", numbers),
         ("loss", numbers),
