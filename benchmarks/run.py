@@ -1,4 +1,4 @@
-"""Measure everything docs/benchmarks.md shows, on this machine; prints the table as Markdown and one JSON line.
+"""Measure what docs/benchmarks.md shows, on this machine; prints a table in Markdown and one JSON line.
 
 python benchmarks/run.py            all of it
 python benchmarks/run.py --quick    fewer rounds, for a look

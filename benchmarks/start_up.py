@@ -19,7 +19,7 @@ def rows(rounds: int = 11) -> list[tuple[str, str, str, Ratio, int]]:
         (
             "import flatout, torch, and fit from it",
             "import torch",
-            "at most 1.1",
+            "none",
             paired(
                 lambda: run("-c", "import flatout, torch; flatout.fit"),
                 lambda: run("-c", "import torch"),

@@ -27,7 +27,7 @@ def take_steps(order, steps, sizes=(3,), **options):
     taken, turn = [], 0
     while len(taken) < steps:
         rows = order.take(min(sizes[turn % len(sizes)], steps - len(taken)), **options)
-        assert 1 <= len(rows)
+        assert len(rows) >= 1
         taken += rows.tolist()
         turn += 1
     return taken

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from flatout.plans.quick_step import all_parameters_at_once, quick_step, quick_zero_grad
+from flatout.plans.quick_step import QuickBackward, all_parameters_at_once, quick_step, quick_zero_grad
 
 OPTIMIZERS = [
     (optim.SGD, {"lr": 0.1}),
@@ -35,10 +35,11 @@ def trained(kind, options, quick, dtype=torch.float32):
     optimizer = kind(groups, **options)
     step = quick_step(optimizer) if quick else optimizer.step
     zero_grad = quick_zero_grad(optimizer) if quick else optimizer.zero_grad
+    backward = QuickBackward() if quick else torch.Tensor.backward
     for _ in range(100):
         loss = nn.functional.cross_entropy(model(X), y)
         zero_grad()
-        loss.backward()
+        backward(loss)
         if quick:
             with all_parameters_at_once(optimizer):
                 step()
@@ -105,3 +106,18 @@ def test_a_zero_grad_of_the_user_is_kept():
     model = nn.Linear(2, 1)
     quick_zero_grad(Mine(model.parameters(), lr=0.1))()
     assert torch.equal(model.weight.grad, torch.ones(1, 2))
+
+
+def test_the_quick_backward_adds_gradients_and_runs_hooks_as_backward_does():
+    weight = torch.tensor([1.0, 2.0], requires_grad=True)
+    seen = []
+    weight.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.clone()))
+    backward = QuickBackward()
+    backward((weight * 3).sum())
+    backward((weight.double() * 2).sum())  # another type of loss
+    assert weight.grad.tolist() == [5.0, 5.0]
+    assert [g.tolist() for g in seen] == [[3.0, 3.0], [5.0, 5.0]]
+    with pytest.raises(RuntimeError, match="second time"):
+        loss = (weight**2).sum()
+        backward(loss)
+        backward(loss)

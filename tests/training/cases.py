@@ -156,9 +156,6 @@ CASES = {
     "stream": lambda: base(mlp(nn.Dropout(0.3)), data=Noisy()),
     "stream in order": lambda: base(data=Noisy(), shuffle=False, drop_last=True, epochs=5),
     "stream, workers": lambda: base(mlp(nn.Dropout(0.3)), data=Noisy(), workers=2),
-    "own loader, workers that persist": lambda: loaded(
-        Plain(), batch_size=BATCH, shuffle=True, num_workers=1, persistent_workers=True
-    ),
     "own loader": lambda: loaded(Noisy(), batch_size=BATCH, shuffle=True),
     "own loader, generator": lambda: loaded(
         Noisy(), batch_size=BATCH, shuffle=True, generator=torch.Generator().manual_seed(3)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from cases import CASES, EPOCHS, base, mlp, pairs
+from cases import BATCH, CASES, EPOCHS, Plain, base, loaded, mlp, pairs
 from conftest import StopAt, quick_folder
-from hand_written import assert_same_run, assert_same_weights
+from hand_written import assert_same_run, assert_same_weights, hand_written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -48,6 +48,30 @@ def test_single_samples_resume(tmp_path, stop_at, single_steps):
     with pytest.raises(TrainingInterrupted) as caught:
         fit(**make(), run_dir=tmp_path, progress=stop_at(9))
     assert_same_run(fit(**make(), resume=caught.value.run.directory), expected)
+
+
+def test_workers_that_persist_get_their_seed_once(tmp_path, stop_at, single_steps):
+    """A resumed run starts them anew, and must not draw a second seed from the generator of the order."""
+    made = []
+
+    def make():
+        options = {"shuffle": True, "num_workers": 1, "persistent_workers": True}
+        made.append(loaded(Plain(), batch_size=BATCH, **options))
+        return made[-1]
+
+    by_hand = make()
+    expected = hand_written(**by_hand)
+    whole = make()
+    assert torch.equal(fit(**whole).losses, expected)
+    for turn, stop in enumerate((5, 8)):
+        with pytest.raises(TrainingInterrupted) as caught:
+            fit(**make(), run_dir=tmp_path / str(turn), progress=stop_at(stop))
+        case = make()
+        assert torch.equal(fit(**case, resume=caught.value.run.directory).losses, expected)
+        assert_same_weights(case["model"], by_hand["model"])
+    for case in made:
+        if case["data"]._iterator is not None:
+            case["data"]._iterator._shutdown_workers()  # left to the garbage collector they hang for seconds
 
 
 @settings(max_examples=8, deadline=None)

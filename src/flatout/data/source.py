@@ -66,6 +66,9 @@ class Data(ABC):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
 
+    def close(self) -> None:
+        """Let go of what reading needs, such as worker processes. Data that lies in memory has none."""
+
 
 def split_batch(batch: Batch) -> tuple[tuple[Any, ...], Any]:
     """The arguments of the model and the target: the last part of a batch is the target.

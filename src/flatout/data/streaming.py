@@ -157,6 +157,9 @@ class StreamingData(Data):
         finally:
             loader.generator = generator
 
+    def close(self) -> None:
+        self._iterator = None  # stops its workers now; found by the garbage collector, they may hang
+
     def _random_state(self) -> dict[str, Any]:
         return {"global": random_state(), "loader": [g.get_state() for g in _generators(self.loader)]}
 

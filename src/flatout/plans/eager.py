@@ -18,7 +18,12 @@ from flatout.data.source import Batch, Data, split_batch
 from flatout.devices import explain_mismatch, is_device_mismatch
 from flatout.errors import TaskError
 from flatout.plans.base import Loop, Plan, scheduler_of_steps
-from flatout.plans.quick_step import all_parameters_at_once, quick_step, quick_zero_grad
+from flatout.plans.quick_step import (
+    QuickBackward,
+    all_parameters_at_once,
+    quick_step,
+    quick_zero_grad,
+)
 from flatout.task.task import Task
 
 
@@ -41,6 +46,7 @@ class EagerLoop(Loop):
         self._optimizer = task.optimizer
         self._step = quick_step(task.optimizer)
         self._zero_grad = quick_zero_grad(task.optimizer)
+        self._backward = QuickBackward()
         self._scheduler = scheduler_of_steps(task, data)
         self._clip = task.clip_grad_norm
         self._parameters = _trained_parameters(task)
@@ -69,7 +75,7 @@ class EagerLoop(Loop):
         if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
             raise_bad_loss(loss)
         self._zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._backward(loss)
         if self._clip is not None:
             clip_grad_norm_(self._parameters, self._clip)
         self._step()

@@ -69,7 +69,8 @@ def train(task: Task, options: Options) -> Run:
         )
         if options.resume is not None and session.finished:
             session.progress.note(
-                f"nothing left to do: {session.record.step:,} steps are done; give more epochs (or steps) to go on"
+                f"nothing left to do: {session.record.step:,} steps are done; "
+                "give more epochs (or steps) to go on"
             )
         status = session.run()
         run = _finish(session, plan, keeper, status)
@@ -81,6 +82,7 @@ def train(task: Task, options: Options) -> Run:
         raise
     finally:
         session.progress.finish()
+        data.close()
         for module, training in training_modes:
             module.training = training
     _raise_unless_done(run, session, keeper, options)
