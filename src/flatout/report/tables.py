@@ -41,7 +41,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         ("time", numbers),
         ("loss", numbers),
         ("metric", {"justify": "right", "width": 8}),
-        ("status", words | {"width": 8}),
+        ("status", words | {"width": 10}),
     ):
         table.add_column(name, **options)
     for row in rows:
