@@ -34,6 +34,8 @@ class ResidentData(Data):
         self._leaves, self._spec = pytree.tree_flatten(self.tensors)
         self._rebuild = _rebuilder(self.tensors, self._spec)
         self._order = order
+        self.batch_size = order.batch_size
+        self.batch_sizes = [order.batch_size] + [order.remainder] * bool(order.remainder)
         self._look_size = look_size
         self._description: dict[str, Any] | None = None
 

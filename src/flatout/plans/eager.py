@@ -7,16 +7,14 @@ stays on the device until the chunk is over), and a `DataLoader` that fetches sa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from flatout.data.source import Batch, Data, split_batch
+from flatout.data.source import Batch, Data
 from flatout.devices import explain_mismatch, is_device_mismatch
-from flatout.errors import TaskError
 from flatout.plans.base import Loop, Plan, scheduler_of_steps
 from flatout.plans.quick_step import (
     QuickBackward,
@@ -24,6 +22,7 @@ from flatout.plans.quick_step import (
     quick_step,
     quick_zero_grad,
 )
+from flatout.step.loss import loss_function, raise_bad_loss, trained_parameters
 from flatout.task.task import Task
 
 
@@ -49,7 +48,7 @@ class EagerLoop(Loop):
         self._backward = QuickBackward()
         self._scheduler = scheduler_of_steps(task, data)
         self._clip = task.clip_grad_norm
-        self._parameters = _trained_parameters(task)
+        self._parameters = trained_parameters(task)
         self._update = self._update_by_closure if _wants_closure(task) else self._update_by_step
 
     def advance(self, order: Tensor) -> Tensor:
@@ -96,49 +95,6 @@ class EagerLoop(Loop):
 
         loss: Any = self._optimizer.step(closure)  # type: ignore[arg-type]
         return torch.as_tensor(loss, device=self._data.device).detach()
-
-
-def loss_function(task: Task) -> Callable[[Batch], Tensor]:
-    """The loss of a task as a function of a batch alone."""
-    model = task.model
-    if task.objective is not None:
-        objective = task.objective
-        return lambda batch: objective(model, batch)
-    assert task.loss is not None
-    loss = task.loss
-
-    def of_pair(batch: Batch) -> Tensor:
-        if len(batch) == 2:  # the usual case, without the detour
-            return loss(model(batch[0]), batch[1])
-        inputs, target = split_batch(batch)
-        return loss(model(*inputs), target)
-
-    return of_pair
-
-
-def raise_bad_loss(loss: Any) -> None:
-    """Say what is wrong with a loss that no gradient can be taken of."""
-    if not isinstance(loss, Tensor):
-        raise TaskError(
-            f"the loss must be a scalar tensor, but is a {type(loss).__name__}; "
-            "return it as it is, without .item() or float()"
-        )
-    if loss.dim():
-        raise TaskError(
-            f"the loss must be a scalar, but has shape {list(loss.shape)}; "
-            "reduce it, for example with .mean()"
-        )
-    raise TaskError(
-        "the loss does not depend on the parameters of the model: no gradient reaches them "
-        "(was it computed under torch.no_grad(), or from .detach(), .item() or .numpy()?)"
-    )
-
-
-def _trained_parameters(task: Task) -> list[Tensor]:
-    """What the optimizer holds, in the order of the model; the gradients of others are never cleared."""
-    held = {id(p) for group in task.optimizer.param_groups for p in group["params"]}
-    own = {id(p): p for module in task.modules() for p in module.parameters()}
-    return [parameter for key, parameter in own.items() if key in held]
 
 
 def _wants_closure(task: Task) -> bool:

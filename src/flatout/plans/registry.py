@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from flatout.errors import PlanRefusedError
 from flatout.plans.base import Plan
 from flatout.plans.eager import EagerPlan
+from flatout.plans.native import NativePlan
 
-PLANS: dict[str, type[Plan]] = {plan.name: plan for plan in (EagerPlan,)}
+PLANS: dict[str, type[Plan]] = {plan.name: plan for plan in (EagerPlan, NativePlan)}
 
 
 def find_plan(name: str) -> Plan:

@@ -1,0 +1,190 @@
+/* Matrix products of small, known sizes. Included once for each element type, with
+
+     FO_T        the element type
+     FO_V        a vector of FO_W elements, and FO_U the same without alignment
+     FO_I        a vector of integers of the same size
+     FO(name)    the name for this type
+
+   Every function is inlined where sizes and strides are constants, so the loops over rows and vectors
+   below become straight code with the accumulators in registers. */
+
+static inline FO_V FO(load)(const FO_T *p) { return *(const FO_U *)p; }
+static inline void FO(store)(FO_T *p, FO_V v) { *(FO_U *)p = v; }
+
+/* rows x vectors of out at once: out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n]; b and out are
+   contiguous along n. */
+FO_INLINE void FO(block)(const int rows, const int vectors, long K, const FO_T *a, long a_m, long a_k,
+                         const FO_T *b, long b_k, FO_T *out, long out_m,
+                         const FO_T *bias, long bias_m, long bias_n)
+{
+    FO_V sum[FO_ROWS][FO_VECTORS];
+    FO_UNROLL
+    for (int m = 0; m < rows; m++)
+        FO_UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[m][v] = !bias  ? (FO_V){0}
+                        : bias_n ? FO(load)(bias + m * bias_m + v * FO_W)
+                                 : (FO_V){0} + bias[m * bias_m];
+    for (long k = 0; k < K; k++) {
+        FO_V column[FO_VECTORS];
+        FO_UNROLL
+        for (int v = 0; v < vectors; v++)
+            column[v] = FO(load)(b + k * b_k + v * FO_W);
+        FO_UNROLL
+        for (int m = 0; m < rows; m++) {
+            FO_T factor = a[m * a_m + k * a_k];
+            FO_UNROLL
+            for (int v = 0; v < vectors; v++)
+                sum[m][v] += factor * column[v];
+        }
+    }
+    FO_UNROLL
+    for (int m = 0; m < rows; m++)
+        FO_UNROLL
+        for (int v = 0; v < vectors; v++)
+            FO(store)(out + m * out_m + v * FO_W, sum[m][v]);
+}
+
+/* All rows of `vectors` vectors. */
+FO_INLINE void FO(columns)(const int vectors, long M, long K, const FO_T *a, long a_m, long a_k,
+                           const FO_T *b, long b_k, FO_T *out, long out_m,
+                           const FO_T *bias, long bias_m, long bias_n)
+{
+    long m = 0;
+    for (; m + FO_ROWS <= M; m += FO_ROWS)
+        FO(block)(FO_ROWS, vectors, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,
+                  bias ? bias + m * bias_m : 0, bias_m, bias_n);
+#define FO_REST(rows)                                                                              \
+    case rows:                                                                                     \
+        FO(block)(rows, vectors, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,         \
+                  bias ? bias + m * bias_m : 0, bias_m, bias_n);                                   \
+        break;
+    switch (M - m) {
+        FO_REST(1) FO_REST(2) FO_REST(3) FO_REST(4) FO_REST(5)
+    }
+#undef FO_REST
+}
+
+/* out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n], with b and out contiguous along n. The last
+   vector of a row that does not fill up is computed again together with the end of the one before it. */
+FO_INLINE void FO(matmul)(long M, long N, long K, const FO_T *a, long a_m, long a_k,
+                          const FO_T *b, long b_k, FO_T *out, long out_m,
+                          const FO_T *bias, long bias_m, long bias_n)
+{
+    if (N < FO_W) {
+        for (long m = 0; m < M; m++)
+            for (long n = 0; n < N; n++) {
+                FO_T sum = bias ? bias[m * bias_m + n * bias_n] : 0;
+                for (long k = 0; k < K; k++)
+                    sum += a[m * a_m + k * a_k] * b[k * b_k + n];
+                out[m * out_m + n] = sum;
+            }
+        return;
+    }
+    long n = 0;
+#define FO_PART(vectors)                                                                           \
+    FO(columns)(vectors, M, K, a, a_m, a_k, b + n, b_k, out + n, out_m,                            \
+                bias ? bias + n * bias_n : 0, bias_m, bias_n)
+    for (; n + FO_VECTORS * FO_W <= N; n += FO_VECTORS * FO_W)
+        FO_PART(FO_VECTORS);
+    long rest = (N - n) / FO_W;
+    if (rest == 1) FO_PART(1);
+    if (rest == 2) FO_PART(2);
+    if (rest == 3) FO_PART(3);
+    n += rest * FO_W;
+    if (n < N) {
+        n = N - FO_W;
+        FO_PART(1);
+    }
+#undef FO_PART
+}
+
+/* Lane i of the result is the total of sums[i]; a tree that adds pairs of vectors instead of lanes. */
+FO_INLINE FO_V FO(totals)(FO_V *sums)
+{
+    FO_UNROLL
+    for (int half = 1; half < FO_W; half *= 2) {
+        FO_I keep, swap;
+        FO_UNROLL
+        for (int lane = 0; lane < FO_W; lane++) {
+            keep[lane] = lane & half ? lane + FO_W : lane;
+            swap[lane] = lane & half ? (lane ^ half) + FO_W : lane ^ half;
+        }
+        FO_UNROLL
+        for (int i = 0; i < FO_W; i += 2 * half)
+            sums[i] = FO_SHUFFLE(sums[i], sums[i + half], keep) + FO_SHUFFLE(sums[i], sums[i + half], swap);
+    }
+    return sums[0];
+}
+
+/* out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n], with a and b contiguous along k. As many
+   products as a vector has lanes are summed at once; at the edge some are computed twice. */
+FO_INLINE void FO(matmul_dots)(long M, long N, long K, const FO_T *a, long a_m, const FO_T *b, long b_n,
+                               FO_T *out, long out_m, long out_n,
+                               const FO_T *bias, long bias_m, long bias_n)
+{
+    const long whole = K / FO_W * FO_W;
+    FO_I mask; /* of the last vector of a row: the lanes that were not counted yet */
+    FO_UNROLL
+    for (int lane = 0; lane < FO_W; lane++)
+        mask[lane] = lane >= FO_W - (K - whole) ? -1 : 0;
+    for (long m = 0; m < M; m += FO_DOT_ROWS)
+        for (long n = 0; n < N; n += FO_DOT_COLUMNS) {
+            FO_V sums[FO_W];
+            const FO_T *row[FO_DOT_ROWS], *column[FO_DOT_COLUMNS];
+            FO_UNROLL
+            for (int r = 0; r < FO_DOT_ROWS; r++)
+                row[r] = a + (m + r < M ? m + r : M - 1) * a_m;
+            FO_UNROLL
+            for (int c = 0; c < FO_DOT_COLUMNS; c++)
+                column[c] = b + (n + c < N ? n + c : N - 1) * b_n;
+            FO_UNROLL
+            for (int i = 0; i < FO_W; i++)
+                sums[i] = (FO_V){0};
+            for (long k = 0; k < whole; k += FO_W)
+                FO_UNROLL
+                for (int r = 0; r < FO_DOT_ROWS; r++) {
+                    FO_V left = FO(load)(row[r] + k);
+                    FO_UNROLL
+                    for (int c = 0; c < FO_DOT_COLUMNS; c++)
+                        sums[r * FO_DOT_COLUMNS + c] += left * FO(load)(column[c] + k);
+                }
+            if (whole < K && K >= FO_W)
+                FO_UNROLL
+                for (int r = 0; r < FO_DOT_ROWS; r++) {
+                    FO_V left = (FO_V)((FO_I)FO(load)(row[r] + K - FO_W) & mask);
+                    FO_UNROLL
+                    for (int c = 0; c < FO_DOT_COLUMNS; c++)
+                        sums[r * FO_DOT_COLUMNS + c] +=
+                            left * (FO_V)((FO_I)FO(load)(column[c] + K - FO_W) & mask);
+                }
+            FO_V sum = FO(totals)(sums);
+            FO_UNROLL
+            for (int r = 0; r < FO_DOT_ROWS; r++)
+                FO_UNROLL
+                for (int c = 0; c < FO_DOT_COLUMNS; c++)
+                    if (m + r < M && n + c < N) {
+                        FO_T s = sum[r * FO_DOT_COLUMNS + c];
+                        if (K < FO_W)
+                            for (long k = 0; k < K; k++)
+                                s += row[r][k] * column[c][k];
+                        if (bias)
+                            s += bias[(m + r) * bias_m + (n + c) * bias_n];
+                        out[(m + r) * out_m + (n + c) * out_n] = s;
+                    }
+        }
+}
+
+/* Any strides. */
+FO_INLINE void FO(matmul_strided)(long M, long N, long K, const FO_T *a, long a_m, long a_k,
+                                  const FO_T *b, long b_k, long b_n, FO_T *out, long out_m, long out_n,
+                                  const FO_T *bias, long bias_m, long bias_n)
+{
+    for (long m = 0; m < M; m++)
+        for (long n = 0; n < N; n++) {
+            FO_T sum = bias ? bias[m * bias_m + n * bias_n] : 0;
+            for (long k = 0; k < K; k++)
+                sum += a[m * a_m + k * a_k] * b[k * b_k + n * b_n];
+            out[m * out_m + n * out_n] = sum;
+        }
+}

@@ -1,0 +1,139 @@
+"""A traced step as a function of C: all stages in a row."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flatout.codegen import operators  # noqa: F401  (notes the lowerings of the operators)
+from flatout.codegen.build import Built, build
+from flatout.codegen.fuse import fuse
+from flatout.codegen.lower import Lowerer
+from flatout.codegen.memory import plan_memory
+from flatout.codegen.nest import Program
+from flatout.codegen.render_c import FUNCTION, render
+from flatout.step.graph import StepGraph
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """The C of a step.
+
+    Attributes:
+        text: the source.
+        program: the loop nests it was rendered from.
+        arena: bytes of memory its temporaries take.
+    """
+
+    text: str
+    program: Program
+    arena: int
+
+
+def source_of(graph: StepGraph, strides: Sequence[tuple[int, ...]], title: str) -> Source:
+    """Lower, fuse, place and render a step.
+
+    Args:
+        graph: the step.
+        strides: of each state tensor, in elements.
+        title: for the comment at the top.
+
+    Raises:
+        NotLoweredError: an operator has no loop nest; the message names it and its layer.
+    """
+    program = Lowerer(graph, strides, batch_last=graph.batch_size >= _LEAST_BATCH).run()
+    fuse(program)
+    offsets, size = plan_memory(program)
+    return Source(render(program, offsets, title), program, size)
+
+
+# With fewer samples the features are the vectors, not the batch.
+_LEAST_BATCH = 8
+
+
+class NativeStep:
+    """A step that is compiled and bound to the tensors it works on.
+
+    Args:
+        graph: the step.
+        state: the live tensors, in the order of the layout; they are updated in place.
+        data: the leaves of the resident data.
+        title: for the comment at the top of the C.
+    """
+
+    def __init__(self, graph: StepGraph, state: Sequence[Tensor], data: Sequence[Tensor], title: str) -> None:
+        source = source_of(graph, [tuple(t.stride()) for t in state], title)
+        self.built: Built = build(source.text)
+        self._graph = graph
+        self._state, self._data = list(state), list(data)
+        self._arena = torch.zeros(source.arena + _ALIGNMENT, dtype=torch.uint8)
+        self._function = getattr(self.built.library, FUNCTION)
+        self._function.restype = None
+        self._blas = [_blas("sgemm_"), _blas("dgemm_")]
+        assert source.program.loss is not None
+        self._loss_dtype = getattr(torch, source.program.loss.dtype)
+
+    def bind(self, state: Sequence[Tensor]) -> None:
+        """Work on these tensors from now on; they have the shapes and strides of those before.
+
+        Raises:
+            ValueError: they have not.
+        """
+        for old, new in zip(self._state, state, strict=True):
+            if old.shape != new.shape or old.stride() != new.stride() or old.dtype != new.dtype:
+                raise ValueError("the state has another layout than the one that was compiled")
+        self._state = list(state)
+
+    def run(self, order: Tensor, scalars: Tensor) -> Tensor:
+        """Run `len(order)` steps; returns their losses.
+
+        Args:
+            order: int64 `[steps, batch]` on the host; rows that are one row (stride 0) are gathered once.
+            scalars: float64 `[steps, scalars]`.
+        """
+        losses = torch.empty(len(order), dtype=self._loss_dtype)
+        if order.stride(1) != 1:
+            order = order.contiguous()
+        arena = self._arena.data_ptr()
+        arena += -arena % _ALIGNMENT
+        self._function(
+            ctypes.c_long(len(order)),
+            ctypes.c_void_p(order.data_ptr()),
+            ctypes.c_long(order.stride(0) if len(order) > 1 else 0),
+            _pointers(self._state),
+            _pointers(self._data),
+            ctypes.c_void_p(scalars.data_ptr()),
+            ctypes.c_void_p(losses.data_ptr()),
+            ctypes.c_void_p(arena),
+            *self._blas,
+        )
+        return losses
+
+
+def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * max(1, len(tensors)))(*(t.data_ptr() for t in tensors))
+
+
+def _blas(name: str) -> ctypes.c_void_p:
+    """The matrix product of the BLAS that torch has loaded; 0 where it exports none."""
+    libraries = [ctypes.CDLL(None)]
+    with contextlib.suppress(OSError):
+        libraries.append(ctypes.CDLL(_torch_library()))
+    for library in libraries:
+        function = getattr(library, name, None)
+        if function is not None:
+            return ctypes.cast(function, ctypes.c_void_p)
+    return ctypes.c_void_p(0)
+
+
+def _torch_library() -> str:
+    folder = Path(torch.__file__).parent / "lib"
+    return str(next(iter(folder.glob("libtorch_cpu.*"))))

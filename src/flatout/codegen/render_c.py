@@ -1,0 +1,410 @@
+"""Loop nests as C that people can read.
+
+One function runs many steps. Buffers keep the names of the nodes they come from, and each nest begins with
+a comment that says which layer and which ATen operator it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from flatout.codegen.nest import (
+    SIZES,
+    Affine,
+    Apply,
+    Buffer,
+    Expr,
+    IndexValue,
+    Kernel,
+    Load,
+    MatMul,
+    Number,
+    Pointwise,
+    Program,
+    Reduction,
+    ScalarLet,
+    ScalarRef,
+    Term,
+    Var,
+    View,
+    operands,
+    walk,
+)
+
+C_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t", "bool": "uint8_t"}
+_IN_BODY = C_TYPES | {"bool": "int"}
+_INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+    "ne": "!=", "and": "&&", "or": "||",
+}  # fmt: skip
+_SUFFIX = {"float32": "_f32", "float64": "_f64"}
+# Reductions over at most this many elements are written out.
+_UNROLLED = 16
+# Products of at least this many multiplications go to BLAS.
+_BLAS_FROM = 1 << 21
+
+FUNCTION = "flatout_steps"
+SIGNATURE = (
+    f"void {FUNCTION}(long steps, const int64_t *order, long order_step, void **state, void **data,\n"
+    "                   const double *scalars, void *losses_, char *arena, void *sgemm_, void *dgemm_)"
+)
+
+
+def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
+    """The C source of a program.
+
+    Args:
+        program: what to render.
+        offsets: where each temporary lies in the arena, in bytes.
+        title: for the comment at the top.
+    """
+    lines = [f"/* {title} */", "", '#include "flatout_kernels.h"', "", SIGNATURE, "{"]
+    body: list[str] = []
+    for buffer in program.state:
+        body.append(f"{C_TYPES[buffer.dtype]} *restrict {buffer.name} = state[{buffer.index}];")
+    for buffer in program.data:
+        body.append(f"const {C_TYPES[buffer.dtype]} *restrict {buffer.name} = data[{buffer.index}];")
+    for buffer in program.temporaries:
+        c_type = C_TYPES[buffer.dtype]
+        where = offsets[buffer]
+        body.append(
+            f"{c_type} *restrict {buffer.name} = ({c_type} *)(arena + {where}); /* [{buffer.size}] */"
+        )
+    assert program.loss is not None
+    body.append(f"{C_TYPES[program.loss.dtype]} *losses = losses_;")
+    body.append("fo_sgemm sgemm = (fo_sgemm)sgemm_;")
+    body.append("fo_dgemm dgemm = (fo_dgemm)dgemm_;")
+    body.append("(void)sgemm, (void)dgemm;")
+    body.append("")
+    body.append("for (long step = 0; step < steps; step++) {")
+    inner: list[str] = []
+    for position, name in enumerate(program.scalars):
+        inner.append(f"const double {name} = scalars[step * {len(program.scalars)} + {position}];")
+    inner.append("if (step == 0 || order_step) { /* the same samples as before need not be gathered again */")
+    for kernel in program.kernels[: program.prologue]:
+        inner += _indent(_kernel(kernel))
+    inner.append("}")
+    inner.append("order += order_step;")
+    for kernel in program.kernels[program.prologue :]:
+        inner += ["", *_kernel(kernel)]
+    body += _indent(inner)
+    body.append("}")
+    return "\n".join([*lines, *_indent(body), "}", ""])
+
+
+def _indent(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" if line else line for line in lines]
+
+
+def _kernel(kernel: Kernel) -> list[str]:
+    comment = [f"/* {kernel.comment} */"] if kernel.comment else []
+    match kernel:
+        case ScalarLet(name=name, value=value):
+            body = _Body({})
+            result = body.value(value)
+            return [*body.lines, f"const double {name} = {result};"]
+        case Pointwise():
+            return comment + _pointwise(kernel)
+        case Reduction():
+            return comment + _reduction(kernel)
+        case MatMul():
+            return comment + _matmul(kernel)
+    raise AssertionError(kernel)
+
+
+def _loop(var: Var, extent: int, inner: list[str], vectorise: bool = False) -> list[str]:
+    head = f"for (long {var.name} = 0; {var.name} < {extent}; {var.name}++)"
+    lines = [head + " {", *_indent(inner), "}"] if len(inner) != 1 else [head, *_indent(inner)]
+    return ["FO_VECTORISE", *lines] if vectorise else lines
+
+
+def _nest(axes: Sequence[tuple[Var, int]], inner: list[str]) -> list[str]:
+    for position, (var, extent) in enumerate(reversed(axes)):
+        inner = _loop(var, extent, inner, vectorise=position == 0)
+    return inner if axes else (["{", *_indent(inner), "}"] if len(inner) > 1 else inner)
+
+
+def _pointwise(kernel: Pointwise) -> list[str]:
+    body = _Body({}, [s.value for s in kernel.stores])
+    values = [(s, body.value(s.value)) for s in kernel.stores]
+    if len(values) > 1:  # every value is computed before the first is stored
+        values = [(s, body.named(s.value, text, s.buffer.name)) for s, text in values]
+    stores = [f"{s.buffer.name}[{body.address(s.address)}] = {text};" for s, text in values]
+    if kernel.stores[0].buffer.kind == "losses":
+        stores = [f"losses[step] = {text};" for _, text in values]
+    return _nest(kernel.axes, [*body.lines, *stores])
+
+
+_INITIAL = {"sum": "0", "prod": "1", "max": "-INFINITY", "min": "INFINITY"}
+_COMBINED = {
+    "sum": "{a} + {x}",
+    "prod": "{a} * {x}",
+    "max": "({a} > {x} || {a} != {a}) ? {a} : {x}",
+    "min": "({a} < {x} || {a} != {a}) ? {a} : {x}",
+}
+
+
+def _initial(op: str, dtype: str) -> str:
+    if dtype in ("int64", "int32", "bool") and op in ("max", "min"):
+        return "INT64_MIN" if op == "max" else "INT64_MAX"
+    return _INITIAL[op]
+
+
+def _reduction(kernel: Reduction) -> list[str]:
+    count = math.prod(extent for _, extent in kernel.reduced)
+    c_type = _IN_BODY[kernel.buffer.dtype]
+    target = f"{kernel.buffer.name}[{_Body({}).address(kernel.address)}]"
+    start = _initial(kernel.op, kernel.buffer.dtype)
+
+    def combined(accumulator: str, value: str) -> str:
+        return _COMBINED[kernel.op].format(a=accumulator, x=value)
+
+    if count <= _UNROLLED and kernel.axes:
+        lines: list[str] = []
+        points: list[dict[Var, int]] = [{}]
+        for var, extent in kernel.reduced:
+            points = [{**point, var: i} for point in points for i in range(extent)]
+        body = _Body({})
+        for turn, point in enumerate(points):
+            body.fix(point)
+            value = body.value(kernel.value)
+            value = body.named(None, value, f"x{turn}", c_type)
+            text = value if turn == 0 else combined("sum" if kernel.op == "sum" else "best", value)
+            name = "sum" if kernel.op == "sum" else "best"
+            body.lines.append(f"{c_type} {name} = {text};" if turn == 0 else f"{name} = {text};")
+        lines = [*body.lines, f"{target} = {'sum' if kernel.op == 'sum' else 'best'};"]
+        return _nest(kernel.axes, lines)
+
+    body = _Body({}, [kernel.value])
+    value = body.value(kernel.value)
+    innermost = kernel.reduced[-1][0] if kernel.reduced else None
+    along = _unit_steps(kernel.value, innermost) if innermost else 0
+    across = _unit_steps(kernel.value, kernel.axes[-1][0]) if kernel.axes else -1
+    if across > along:
+        # The innermost axis of the result runs fastest, its elements are the accumulators.
+        outer, (var, extent) = kernel.axes[:-1], kernel.axes[-1]
+        clear = _loop(var, extent, [f"{target} = {start};"])
+        add = _loop(var, extent, [*body.lines, f"{target} = {combined(target, value)};"], vectorise=True)
+        for reduced_var, reduced_extent in reversed(kernel.reduced):
+            add = _loop(reduced_var, reduced_extent, add)
+        lines = [*clear, *add]
+        for outer_var, outer_extent in reversed(outer):
+            lines = _loop(outer_var, outer_extent, lines)
+        return lines
+    inner = [*body.lines, f"total = {combined('total', value)};"]
+    for var, extent in reversed(kernel.reduced):
+        inner = _loop(var, extent, inner)
+    lines = [f"{c_type} total = {start};", *inner, f"{target} = total;"]
+    for var, extent in reversed(kernel.axes):
+        lines = _loop(var, extent, lines)
+    return lines if kernel.axes else ["{", *_indent(lines), "}"]
+
+
+def _unit_steps(value: Expr, var: Var | None) -> int:
+    """How many loads go forward by one element with `var`, less those that jump."""
+    score = 0
+    for expr in walk([value]):
+        if isinstance(expr, Load) and var is not None:
+            stride = expr.address.stride(var)
+            score += 1 if stride == 1 else -1 if stride else 0
+    return score
+
+
+def _matmul(kernel: MatMul) -> list[str]:
+    out, a, b, bias = kernel.out, kernel.a, kernel.b, kernel.bias
+    if out.strides[0] == 1 and out.strides[1] != 1:  # compute the transposed product
+        out, a, b = _transposed(out), _transposed(b), _transposed(a)
+        bias = None if bias is None else _transposed(bias)
+    (M, N), K = out.shape, a.shape[1]
+    dtype = out.buffer.dtype
+    suffix = _SUFFIX[dtype]
+    pa, pb, po = _pointer(a), _pointer(b), _pointer(out)
+    (am, ak), (bk, bn), (om, on) = a.strides, b.strides, out.strides
+    with_bias = "0, 0, 0" if bias is None else f"{_pointer(bias)}, {bias.strides[0]}, {bias.strides[1]}"
+    if M * N * K >= _BLAS_FROM and (blas := _blas(out, a, b, bias)):
+        return blas
+    if on == 1 and (bn == 1 or N == 1) and (bias is None or bias.strides[1] in (0, 1)):
+        return [f"fo_matmul{suffix}({M}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {po}, {om}, {with_bias});"]
+    if (ak == 1 or K == 1) and (bk == 1 or K == 1):
+        return [
+            f"fo_matmul_dots{suffix}({M}, {N}, {K}, {pa}, {am}, {pb}, {bn}, {po}, {om}, {on}, {with_bias});"
+        ]
+    return [
+        f"fo_matmul_strided{suffix}({M}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {bn}, {po}, {om}, {on}, "
+        f"{with_bias});"
+    ]
+
+
+def _transposed(view: View) -> View:
+    return View(view.buffer, view.shape[::-1], view.strides[::-1], view.offset)
+
+
+def _pointer(view: View) -> str:
+    return view.buffer.name + (f" + {view.offset}" if view.offset else "")
+
+
+def _blas(out: View, a: View, b: View, bias: View | None) -> list[str] | None:
+    """A call of Fortran's gemm; row-major out means computing the transposed product column-major."""
+    (M, N), K = out.shape, a.shape[1]
+    if out.strides[1] != 1:
+        return None
+
+    def layout(view: View) -> tuple[str, int] | None:
+        rows, columns = view.strides
+        if columns == 1:
+            return "N", rows
+        if rows == 1:
+            return "T", columns
+        return None
+
+    left, right = layout(b), layout(a)
+    if left is None or right is None:
+        return None
+    real = C_TYPES[out.buffer.dtype]
+    call = "sgemm" if real == "float" else "dgemm"
+    lines = []
+    if bias is not None:
+        lines += [
+            f"for (long m = 0; m < {M}; m++)",
+            f"    for (long n = 0; n < {N}; n++)",
+            f"        ({_pointer(out)})[m * {out.strides[0]} + n] = "
+            f"({_pointer(bias)})[m * {bias.strides[0]} + n * {bias.strides[1]}];",
+        ]
+    sizes = f"&(int){{{N}}}, &(int){{{M}}}, &(int){{{K}}}"
+    lines.append(
+        f'{call}("{left[0]}", "{right[0]}", {sizes}, &({real}){{1}}, {_pointer(b)}, &(int){{{left[1]}}}, '
+        f"{_pointer(a)}, &(int){{{right[1]}}}, &({real}){{{1 if bias else 0}}}, {_pointer(out)}, "
+        f"&(int){{{out.strides[0]}}});"
+    )
+    return lines
+
+
+class _Body:
+    """The statements of one innermost body; shared expressions get a name."""
+
+    def __init__(self, fixed: Mapping[Var, int], roots: Sequence[Expr] = ()) -> None:
+        self.lines: list[str] = []
+        self._fixed = dict(fixed)
+        self._texts: dict[int, str] = {}
+        self._turn = 0
+        self._used: dict[str, int] = {}
+        self._counts: dict[int, int] = {}
+        for expr in walk(list(roots)):
+            for operand in operands(expr):
+                self._counts[id(operand)] = self._counts.get(id(operand), 0) + 1
+        for root in roots:
+            self._counts[id(root)] = self._counts.get(id(root), 0) + 1
+
+    def fix(self, values: Mapping[Var, int]) -> None:
+        """From here on these variables are constants."""
+        self._fixed = dict(values)
+        self._texts = {}
+
+    def value(self, root: Expr) -> str:
+        """The C expression of a value; what it shares with others is named first."""
+        for expr in walk([root]):
+            if id(expr) in self._texts:
+                continue
+            text = self._text(expr)
+            shared = self._counts.get(id(expr), 0) > 1 and not isinstance(expr, (Number, ScalarRef))
+            if shared or (isinstance(expr, Apply) and len(text) > 90):
+                text = self.named(expr, text)
+            self._texts[id(expr)] = text
+        return self._texts[id(root)]
+
+    def named(self, expr: Expr | None, text: str, wish: str = "", c_type: str = "") -> str:
+        """Give a value a name."""
+        if text.isidentifier() and not wish:
+            return text
+        self._turn += 1
+        name = f"new_{wish}" if wish and expr is not None else wish or f"v{self._turn}"
+        used = self._used.get(name, 0)
+        self._used[name] = used + 1
+        name = f"{name}_n{used}" if used else name
+        c_type = c_type or _IN_BODY[expr.dtype]  # type: ignore[union-attr]
+        self.lines.append(f"const {c_type} {name} = {text};")
+        return name
+
+    def address(self, address: Affine) -> str:
+        """An address as C."""
+        parts: list[str] = []
+        constant = address.constant
+        for term, coefficient in address.terms:
+            if isinstance(term, Var) and term in self._fixed:
+                constant += self._fixed[term] * coefficient
+                continue
+            text = self._term(term)
+            parts.append(text if coefficient == 1 else f"{text} * {coefficient}")
+        if constant or not parts:
+            parts.append(str(constant))
+        return " + ".join(parts)
+
+    def _term(self, term: Term) -> str:
+        return term.name if isinstance(term, Var) else self.value(term)
+
+    def _text(self, expr: Expr) -> str:
+        match expr:
+            case Number():
+                return literal(expr)
+            case ScalarRef(name=name):
+                return name
+            case Load(buffer=buffer, address=address):
+                return f"{buffer.name}[{self.address(address)}]"
+            case IndexValue(index=index):
+                return f"(int64_t)({self.address(index)})"
+            case Apply(op=op, args=args, dtype=dtype):
+                return self._operation(op, [self._texts[id(a)] for a in args], args, dtype)
+        raise AssertionError(expr)
+
+    def _operation(self, op: str, texts: list[str], args: tuple[Expr, ...], dtype: str) -> str:
+        if op in _INFIX:
+            return f"({texts[0]} {_INFIX[op]} {texts[1]})"
+        match op:
+            case "convert":
+                return f"({texts[0]} != 0)" if dtype == "bool" else f"({_IN_BODY[dtype]})({texts[0]})"
+            case "neg":
+                return f"(-{texts[0]})"
+            case "not":
+                return f"(!{texts[0]})"
+            case "where" | "choose":
+                return f"({texts[0]} ? {texts[1]} : {texts[2]})"
+            case "reciprocal":
+                return f"(1 / {texts[0]})"
+            case "abs":
+                return f"__builtin_fabs{'f' if dtype == 'float32' else ''}({texts[0]})"
+            case "sqrt":
+                return f"__builtin_sqrt{'f' if dtype == 'float32' else ''}({texts[0]})"
+            case "rsqrt":
+                return f"(1 / __builtin_sqrt{'f' if dtype == 'float32' else ''}({texts[0]}))"
+            case "sign":
+                return f"(({texts[0]} > 0) - ({texts[0]} < 0))"
+            case "max" | "min":
+                a, b = (self.named(arg, text) for arg, text in zip(args, texts, strict=True))
+                sign = ">" if op == "max" else "<"
+                return f"(({a} {sign} {b} || {a} != {a}) ? {a} : {b})"
+        return f"fo_{op}{_SUFFIX[dtype]}({', '.join(texts)})"
+
+
+def literal(number: Number) -> str:
+    """A constant as C has it."""
+    value = number.value
+    if number.dtype == "bool":
+        return str(int(value))
+    if number.dtype in ("int64", "int32"):
+        return f"INT64_C({value})" if abs(value) > 2**31 else str(value)
+    if math.isnan(value):
+        return "NAN"
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "(-INFINITY)"
+    if number.dtype == "float32":
+        text = str(np.float32(value))
+        return (text if any(c in text for c in ".e") else f"{text}.0") + "f"
+    return repr(float(value))
+
+
+def bytes_of(buffer: Buffer) -> int:
+    """How much memory a buffer takes."""
+    return buffer.size * SIZES[buffer.dtype]

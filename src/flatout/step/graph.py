@@ -1,0 +1,109 @@
+"""A traced training step, with the layout of its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils import _pytree as pytree
+
+from flatout.task.task import Task
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """One tensor a step reads and writes.
+
+    Attributes:
+        name: for example "fc1.weight", "bn.running_mean" or "fc1.weight.exp_avg".
+        kind: "parameter", "buffer" or "optimizer".
+        shape, dtype: its shape and type.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One number a step reads that may change from step to step: an option of a parameter group.
+
+    Attributes:
+        name: for example "lr" or, where there are several groups, "lr of group 1".
+        group: index into `optimizer.param_groups`.
+        key: the option.
+    """
+
+    name: str
+    group: int
+    key: str
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """One whole training step as a functional ATen graph: `(state, batch, scalars) -> (new state, loss)`.
+
+    The placeholders of `graph` are the state tensors, the leaves of the batch, and one float64 scalar
+    tensor for each of `scalars`, in this order; its outputs are the new state tensors and the loss.
+
+    Attributes:
+        graph: the operators, ATen after PyTorch's core decompositions.
+        state: the layout of the state.
+        scalars: numbers that come in with each step.
+        batch: shape and type of each leaf of the batch.
+        batch_spec: how the leaves make the batch.
+        batch_size: samples a step.
+    """
+
+    graph: fx.GraphModule
+    state: tuple[StateTensor, ...]
+    scalars: tuple[Scalar, ...]
+    batch: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+    batch_spec: pytree.TreeSpec
+    batch_size: int
+
+    def placeholders(self) -> tuple[list[fx.Node], list[fx.Node], list[fx.Node]]:
+        """The nodes of the state, of the batch and of the scalars."""
+        nodes = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
+        first, second = len(self.state), len(self.state) + len(self.batch)
+        return nodes[:first], nodes[first:second], nodes[second:]
+
+    def outputs(self) -> tuple[list[fx.Node], fx.Node]:
+        """The nodes of the new state, and of the loss."""
+        (output,) = (node for node in self.graph.graph.nodes if node.op == "output")
+        leaves: list[fx.Node] = list(output.args[0])
+        return leaves[:-1], leaves[-1]
+
+
+def state_of(task: Task) -> dict[str, tuple[str, Tensor]]:
+    """The live tensors a step of `task` reads and writes: name to (kind, tensor), in the order of the layout.
+
+    Tied parameters appear once. Optimizer state appears as the optimizer has it now.
+    """
+    state: dict[str, tuple[str, Tensor]] = {}
+    names: dict[int, str] = {}
+    for name, parameter in task.model.named_parameters():
+        state[name] = ("parameter", parameter)
+        names[id(parameter)] = name
+    for name, buffer in task.model.named_buffers():
+        state[name] = ("buffer", buffer)
+    for group in task.optimizer.param_groups:
+        for parameter in group["params"]:
+            for key, value in task.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    state[f"{names[id(parameter)]}.{key}"] = ("optimizer", value)
+    return state
+
+
+def scalar_values(task: Task, scalars: tuple[Scalar, ...]) -> list[float]:
+    """What the scalars of a step are now."""
+    return [float(task.optimizer.param_groups[scalar.group][scalar.key]) for scalar in scalars]
+
+
+def batch_leaves(batch: Any) -> list[Tensor]:
+    """The tensors of a batch, in the order of the layout."""
+    return pytree.tree_leaves(batch)
