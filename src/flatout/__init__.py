@@ -25,6 +25,10 @@ if TYPE_CHECKING:
         TaskError,
         TrainingInterrupted,
     )
+    from flatout.racing.race import race
+    from flatout.racing.result import Race
+    from flatout.step.graph import StepGraph
+    from flatout.step.trace_task import trace
     from flatout.task.source import load_task
     from flatout.task.task import Task
     from flatout.training.fit import fit
@@ -39,14 +43,18 @@ _HOMES = {
     "FlatoutError": "flatout.errors",
     "NonFiniteLossError": "flatout.errors",
     "PlanRefusedError": "flatout.errors",
+    "Race": "flatout.racing.result",
     "Run": "flatout.training.run",
+    "StepGraph": "flatout.step.graph",
     "Task": "flatout.task.task",
     "TaskError": "flatout.errors",
     "TrainingInterrupted": "flatout.errors",
     "explain_device_errors": "flatout.devices",
     "fit": "flatout.training.fit",
     "load_task": "flatout.task.source",
+    "race": "flatout.racing.race",
     "to_device": "flatout.devices",
+    "trace": "flatout.step.trace_task",
     "try_all_gpus": "flatout.devices",
     "try_gpu": "flatout.devices",
 }
@@ -60,7 +68,9 @@ __all__ = [
     "FlatoutError",
     "NonFiniteLossError",
     "PlanRefusedError",
+    "Race",
     "Run",
+    "StepGraph",
     "Task",
     "TaskError",
     "TrainingInterrupted",
@@ -68,7 +78,9 @@ __all__ = [
     "explain_device_errors",
     "fit",
     "load_task",
+    "race",
     "to_device",
+    "trace",
     "try_all_gpus",
     "try_gpu",
 ]

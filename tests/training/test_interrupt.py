@@ -36,7 +36,7 @@ def test_the_chunk_is_finished_and_kept(tmp_path):
     with pytest.raises(
         TrainingInterrupted, match=r"interrupted after step \d+: go on with fit\(\.\.\., resume='"
     ):
-        fit(**case, run_dir=tmp_path)
+        fit(**case, run_dir=tmp_path, plan="eager")
     assert signal.getsignal(signal.SIGINT) is before
     (directory,) = tmp_path.iterdir()
     assert read_document(directory)["status"] == "interrupted"
@@ -44,19 +44,21 @@ def test_the_chunk_is_finished_and_kept(tmp_path):
     assert 3 <= steps < 100
     rest = base(mlp(PressesCtrlC(-1)), epochs=None) | {"steps": 200}
     whole = base(mlp(PressesCtrlC(-1)), epochs=None) | {"steps": 200}
-    assert_same_run(fit(**rest, resume=directory), fit(**whole))
+    assert_same_run(fit(**rest, resume=directory), fit(**whole, plan="eager"))
 
 
 def test_the_command_line_is_named_where_it_can_resume(tmp_path, stop_at):
     with pytest.raises(TrainingInterrupted) as caught:
-        fit(**base(epochs=10**6), run_dir=tmp_path, progress=stop_at(5), source={"spec": "iris"})
+        fit(
+            **base(epochs=10**6), plan="eager", run_dir=tmp_path, progress=stop_at(5), source={"spec": "iris"}
+        )
     directory = caught.value.run.directory
     assert str(caught.value).endswith(f"go on with flatout train --resume {directory}")
 
 
 def test_without_a_run_directory_the_record_is_in_the_exception(stop_at):
     with pytest.raises(TrainingInterrupted, match="nothing was kept on disk") as caught:
-        fit(**base(epochs=10**6), progress=stop_at(5))
+        fit(**base(epochs=10**6), plan="eager", progress=stop_at(5))
     assert caught.value.run.steps >= 5
     assert isinstance(caught.value, KeyboardInterrupt)
 
@@ -65,7 +67,7 @@ def test_a_second_one_stops_at_once(tmp_path):
     before = signal.getsignal(signal.SIGINT)
     layer = PressesCtrlC(3, times=2)
     with pytest.raises(KeyboardInterrupt) as caught:
-        fit(**base(mlp(layer)), run_dir=tmp_path)
+        fit(**base(mlp(layer)), plan="eager", run_dir=tmp_path)
     assert not isinstance(caught.value, TrainingInterrupted)
     assert layer.calls <= 4
     assert signal.getsignal(signal.SIGINT) is before

@@ -32,7 +32,7 @@ def bad_at(step, value=math.nan):
 @given(step=st.integers(0, 199), value=st.sampled_from([math.nan, math.inf, -math.inf]))
 def test_the_step_is_told_exactly(step, value):
     with pytest.raises(NonFiniteLossError, match=f"at step {step:,} and training stopped") as caught:
-        fit(**bad_at(step, value))
+        fit(**bad_at(step, value), plan="eager")
     error = caught.value
     assert error.step == step
     assert error.checkpoint is None
@@ -44,7 +44,7 @@ def test_the_step_is_told_exactly(step, value):
 def test_the_last_good_checkpoint_is_named(tmp_path, single_steps):
     case = bad_at(30)
     with pytest.raises(NonFiniteLossError, match=r"smaller learning rate \(now 0\.1\)") as caught:
-        fit(**case, run_dir=tmp_path, checkpoint_every=0)
+        fit(**case, run_dir=tmp_path, checkpoint_every=0, plan="eager")
     checkpoint = caught.value.checkpoint
     assert checkpoint.name == "000000000030"
     assert str(checkpoint) in str(caught.value)
@@ -68,13 +68,13 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path, single_steps):
 
 
 def test_keep_going_records_on(tmp_path):
-    run = fit(**bad_at(7), keep_going=True, run_dir=tmp_path)
+    run = fit(**bad_at(7), plan="eager", keep_going=True, run_dir=tmp_path)
     assert run.status == "finished"
     assert run.steps == 200
     assert torch.isnan(run.losses[7:]).all()
     assert torch.isfinite(run.losses[:7]).all()
     assert read_document(run.directory)["first_nonfinite_step"] == 7
-    again = fit(**bad_at(7), keep_going=True, resume=run.directory)
+    again = fit(**bad_at(7), plan="eager", keep_going=True, resume=run.directory)
     assert torch.equal(again.losses.nan_to_num(-1), run.losses.nan_to_num(-1))
 
 
@@ -85,4 +85,4 @@ def test_every_learning_rate_is_named():
 
     model = mlp()
     with pytest.raises(NonFiniteLossError, match=r"\(now 0\.25, 0\.5\)"):
-        fit(**bad_at(3) | {"model": model, "optimizer": groups(model.parameters())})
+        fit(**bad_at(3) | {"model": model, "optimizer": groups(model.parameters())}, plan="eager")

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from flatout._version import __version__
-from flatout.cli import runs, train
+from flatout.cli import graph, race, runs, train
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError
 
@@ -29,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="train")(train.train)
+app.command(name="race")(race.race)
+app.command(name="graph")(graph.graph)
 app.command(name="runs")(runs.runs)
 
 

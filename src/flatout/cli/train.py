@@ -9,72 +9,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flatout.cli import task_options as options
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError, TaskError, TrainingInterrupted
 
 if TYPE_CHECKING:
-    from flatout.task.task import Task
     from flatout.training.run import Run
 
-_TASK = "Task"
-_CSV = "CSV files"
 _RUN = "Run"
 
 
 def train(
-    task: Annotated[
-        str | None,
-        typer.Argument(
-            help="iris, digits, wine, breast-cancer, diabetes; a file.csv; or a file.py with a Task in it "
-            "(file.py:name picks one). Not needed with --resume.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.", rich_help_panel=_TASK)] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Optimizer updates, instead of epochs.", rich_help_panel=_TASK)
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step.", rich_help_panel=_TASK)] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=_TASK)] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Of the first weights and the order of samples.", rich_help_panel=_TASK),
-    ] = None,
-    clip_grad_norm: Annotated[
-        float | None, typer.Option(help="Clip the norm of the gradients to this.", rich_help_panel=_TASK)
-    ] = None,
-    validate_every: Annotated[
-        int | None, typer.Option(help="Epochs between two validations.", rich_help_panel=_TASK)
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            help="Stop after this many validations without a better one; keep the best weights.",
-            rich_help_panel=_TASK,
-        ),
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict.", rich_help_panel=_CSV)] = None,
-    hidden: Annotated[
-        str | None, typer.Option(help="Widths of the hidden layers, like 32,16.", rich_help_panel=_CSV)
-    ] = None,
-    regression: Annotated[
-        bool | None,
-        typer.Option(
-            "--regression/--classification",
-            help="Predict a number or a class; decided from the target where not said.",
-            rich_help_panel=_CSV,
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(help="A column to treat as text; may be given again.", rich_help_panel=_CSV),
-    ] = None,
+    task: options.TaskName = None,
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    batch_size: options.BatchSize = None,
+    lr: options.LearningRate = None,
+    seed: options.Seed = None,
+    clip_grad_norm: options.ClipGradNorm = None,
+    validate_every: options.ValidateEvery = None,
+    patience: options.Patience = None,
+    target: options.Target = None,
+    hidden: options.Hidden = None,
+    regression: options.Regression = None,
+    text: options.TextColumns = None,
     device: Annotated[
         str,
-        typer.Option(help="cpu, cuda, cuda:1, mps, gpu; auto: where the model lies.", rich_help_panel=_RUN),
+        typer.Option(help="cpu, cuda, cuda:1, mps, gpu; auto: where it is fastest.", rich_help_panel=_RUN),
     ] = "auto",
-    plan: Annotated[str, typer.Option(help="How the steps are run.", rich_help_panel=_RUN)] = "auto",
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="How the steps are run: eager, native, ...; auto: the fastest.", rich_help_panel=_RUN
+        ),
+    ] = "auto",
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder.", rich_help_panel=_RUN)
     ] = None,
@@ -87,6 +55,12 @@ def train(
             "--keep-going", help="Record on where the loss is NaN or infinite.", rich_help_panel=_RUN
         ),
     ] = False,
+    no_check: Annotated[
+        bool,
+        typer.Option(
+            "--no-check", help="Leave out the replay of steps in eager now and then.", rich_help_panel=_RUN
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_RUN)
     ] = False,
@@ -96,49 +70,17 @@ def train(
     ] = False,
 ) -> None:
     """Train a task, show how it goes, and keep the run: losses, picture, weights, checkpoints."""
-    asked = {
-        "spec": task,
-        "target": target,
-        "hidden": _widths(hidden),
-        "regression": regression,
-        "text_columns": text or None,
-        "seed": seed,
-        "lr": lr,
-        "epochs": epochs,
-        "steps": steps,
-        "batch_size": batch_size,
-        "clip_grad_norm": clip_grad_norm,
-        "validate_every": validate_every,
-        "patience": patience,
-    }
+    asked = options.task_options(locals())
     source = _with_recorded(asked, resume)
-    run = _fitted(source, plan, device, runs_dir, resume, keep_going, quiet, as_json)
-    _report(run, quiet, as_json)
-
-
-def _widths(hidden: str | None) -> list[int] | None:
-    if hidden is None:
-        return None
-    try:
-        return [int(width) for width in hidden.split(",") if width.strip()]
-    except ValueError:
-        raise TaskError(
-            f"--hidden takes widths with commas between them, like 32,16, but got {hidden!r}"
-        ) from None
+    run = fitted(source, plan, device, runs_dir, resume, keep_going, not no_check, quiet, as_json)
+    report(run, quiet, as_json)
 
 
 def _with_recorded(asked: dict[str, Any], resume: Path | None) -> dict[str, Any]:
     """What was asked for; for a resumed run, on top of what the run was made with."""
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = asked
     if resume is None:
-        if "spec" not in given:
-            raise TaskError(
-                "name a task to train, for example flatout train iris (flatout train --help lists more)"
-            )
-        spec = Path(given["spec"])
-        if spec.suffix or spec.is_absolute():
-            given["spec"] = str(spec.absolute())  # so that a resume from elsewhere finds it
-        return given
+        return options.with_whole_path(given)
     from flatout.training.run_directory import read_document
 
     recorded = read_document(resume).get("source") or {}
@@ -151,26 +93,23 @@ def _with_recorded(asked: dict[str, Any], resume: Path | None) -> dict[str, Any]
     return {**recorded, **given}
 
 
-def _fitted(
+def fitted(
     source: dict[str, Any],
     plan: str,
     device: str,
     runs_dir: Path,
     resume: Path | None,
     keep_going: bool,
+    check: bool,
     quiet: bool,
     as_json: bool,
 ) -> Run:
-    from flatout.task.adjust import adjusted
-    from flatout.task.source import load_task
+    """Train the task and return its run; where it ends early, say so and leave with the exit status."""
     from flatout.training.fit import fit
 
-    options = dict(source)
-    loading = ("seed", "target", "hidden", "regression", "text_columns")
-    given = {name: options.pop(name) for name in loading if name in options}
-    task = adjusted(load_task(options.pop("spec"), **given), seed=given.get("seed"), **options)
+    task = options.loaded(source)
     if not quiet:
-        _print_notes(task)
+        options.print_notes(task)
     try:
         return fit(
             task,
@@ -180,14 +119,18 @@ def _fitted(
             run_dir=runs_dir,
             resume=resume,
             keep_going=keep_going,
+            check=check,
             source=source,
         )
     except NonFiniteLossError as stop:
-        _report(stop.run, quiet, as_json)
+        report(stop.run, quiet, as_json)
         raise
     except TrainingInterrupted as stop:
-        _report(stop.run, quiet, as_json)
+        report(stop.run, quiet, as_json)
         say(str(stop))
+        raise typer.Exit(130) from stop
+    except KeyboardInterrupt as stop:
+        say("interrupted before the first step")
         raise typer.Exit(130) from stop
     except FlatoutError:
         raise
@@ -196,15 +139,7 @@ def _fitted(
         raise typer.Exit(1) from error
 
 
-def _print_notes(task: Task) -> None:
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    for note in task.notes:
-        console.print(f"  {note}", style="dim", markup=False)
-
-
-def _report(run: Run, quiet: bool, as_json: bool) -> None:
+def report(run: Run, quiet: bool, as_json: bool) -> None:
     """The summary for a person; with `--json` on standard error, and the document on standard output."""
     if not quiet:
         from rich.console import Console

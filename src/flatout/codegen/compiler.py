@@ -24,6 +24,7 @@ FLAGS = (
     "-fno-signed-zeros",
     "-freciprocal-math",
     "-ffp-contract=fast",
+    "-fno-tree-pre",  # it puts jumps into loops that are vectors without them
     "-Wno-unknown-pragmas",
 )
 _CANDIDATES = ("cc", "gcc", "clang")

@@ -29,7 +29,9 @@ from flatout.codegen.nest import (
     Var,
     View,
     apply,
+    convert,
     expressions,
+    number,
     reads,
     walk,
     writes,
@@ -86,16 +88,21 @@ class Rewriter:
             case Load(buffer=buffer, address=address, dtype=dtype):
                 moved = self.index(address)
                 known = self._handed.get((buffer, moved.key()))
-                return Load(buffer, moved, dtype) if known is None else known
+                if known is not None:
+                    return known
+                return expr if moved.key() == address.key() else Load(buffer, moved, dtype)
             case Apply(op=op, args=args, dtype=dtype):
                 new = tuple(self.expr(arg) for arg in args)
+                if op == "convert":
+                    return convert(new[0], dtype) if new[0] is not args[0] else expr
                 return (
                     expr
                     if all(a is b for a, b in zip(new, args, strict=True))
                     else apply(op, *new, dtype=dtype)
                 )
             case IndexValue(index=index):
-                return IndexValue(self.index(index))
+                moved = self.index(index)
+                return IndexValue(moved) if moved.terms else number(moved.constant, "int64")
             case _:
                 return expr
 
@@ -188,7 +195,7 @@ def merged(kernels: Sequence[Kernel]) -> list[Kernel]:
     """Nests over the same axes put together, where no value is needed before it is there."""
     result: list[Kernel] = []
     for kernel in kernels:
-        if isinstance(kernel, Pointwise) and kernel.axes:
+        if isinstance(kernel, Pointwise) and kernel.axes and _runs_straight(kernel):
             place = _place_for(kernel, result)
             if place is not None:
                 other = result[place]
@@ -206,7 +213,8 @@ def _place_for(kernel: Pointwise, before: list[Kernel]) -> int | None:
     mine_read, mine_written = reads(kernel), writes(kernel)
     for place in range(len(before) - 1, max(-1, len(before) - 1 - _LOOK_BACK), -1):
         other = before[place]
-        if isinstance(other, Pointwise) and [e for _, e in other.axes] == [e for _, e in kernel.axes]:
+        same_axes = isinstance(other, Pointwise) and [e for _, e in other.axes] == [e for _, e in kernel.axes]
+        if same_axes and _runs_straight(other):
             return place
         written, read = writes(other), reads(other)
         if written & mine_read or written & mine_written or read & mine_written:
@@ -216,6 +224,18 @@ def _place_for(kernel: Pointwise, before: list[Kernel]) -> int | None:
         ) and (type(other).__name__ == "ScalarLet"):
             return None
     return None
+
+
+def _runs_straight(kernel: Kernel) -> bool:
+    """Whether the innermost loop goes through memory element by element, as vectors do.
+
+    A transposing copy does not; together with it the rest of a loop would be no vectors either.
+    """
+    if not isinstance(kernel, Pointwise) or not kernel.axes:
+        return False
+    inner = kernel.axes[-1][0]
+    loads = [e.address for e in walk(expressions(kernel)) if isinstance(e, Load)]
+    return all(address.stride(inner) in (0, 1) for address in [*loads, *(s.address for s in kernel.stores)])
 
 
 def _together(first: Pointwise, second: Pointwise) -> Pointwise | None:

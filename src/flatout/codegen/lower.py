@@ -7,7 +7,7 @@ stored last, so that everything before it reads the old state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -71,15 +71,32 @@ def lowers(*targets: Any) -> Callable[[Lowering], Lowering]:
 
 
 class Lowerer:
-    """Lowers one graph; the lowerings of operators call its methods."""
+    """Lowers one graph; the lowerings of operators call its methods.
 
-    def __init__(self, graph: StepGraph, state_strides: Sequence[tuple[int, ...]], batch_last: bool) -> None:
+    Args:
+        graph: the step.
+        state_strides: of each state tensor, in elements.
+        batch_last: whether the axis of the samples is the one that varies fastest in temporaries.
+        narrow: the leaves of the batch whose int64 values all fit into int32.
+    """
+
+    def __init__(
+        self,
+        graph: StepGraph,
+        state_strides: Sequence[tuple[int, ...]],
+        batch_last: bool,
+        narrow: Collection[int] = (),
+    ) -> None:
         self.graph = graph
         self.batch_last = batch_last
         self.program = Program()
         self.values: dict[fx.Node, Operand] = {}
         self._names: dict[str, int] = {}
         self._uses = _uses(graph.graph.graph)
+        self._feeds_product = _feeds_product(graph.graph.graph)
+        self._narrow = narrow
+        self._rows: dict[object, Stored] = {}
+        self._gathered: set[Buffer] = set()
         self._enter(state_strides)
 
     # --- names and buffers
@@ -138,16 +155,29 @@ class Lowerer:
         for size in shape[1:]:
             row *= size
 
+        kept = "int32" if position in self._narrow else dtype
+
         def formula(index: tuple[Affine, ...]) -> Expr:
             where = Affine.of(Load(order, index[0], "int64")) * row
             for i, stride in zip(index[1:], strides, strict=True):
                 where = where + i * stride
-            return Load(data, where, dtype)
+            return convert(Load(data, where, dtype), kept)
 
-        rows = Lazy(shape, dtype, formula, cost=100, batch_axis=0)
-        self.values[node] = self.stored(
-            rows, f"batch_{position}", f"the samples of this step: batch {position}"
-        )
+        rows = Lazy(shape, kept, formula, cost=100, batch_axis=0)
+        batch = self.stored(rows, f"batch_{position}", f"the samples of this step: batch {position}")
+        self._gathered.add(batch.view.buffer)
+        self.values[node] = batch
+
+    def _constants(self) -> dict[str, Stored]:
+        """Tensors of the graph itself: they follow the leaves of the data."""
+        result = {}
+        for name, tensor in self.graph.constants().items():
+            buffer = Buffer(
+                self.name(name.strip("_")), "data", _dtype(tensor.dtype), 0, len(self.program.data)
+            )
+            self.program.data.append(buffer)
+            result[name] = Stored(View(buffer, tuple(tensor.shape), tuple(tensor.stride())), None)
+        return result
 
     # --- values
 
@@ -178,6 +208,23 @@ class Lowerer:
         self.values[node] = result
         return result
 
+    def in_rows(self, value: Stored) -> Stored:
+        """The value with its last axis varying fastest, copied once if it does not lie so."""
+        if value.view.strides[-1] == 1 or value.shape[-1] == 1:
+            return value
+        key = (value.view.buffer, value.view.strides, value.view.offset)
+        if key not in self._rows:
+            plain = Lazy(value.shape, value.dtype, value.at, cost=1, batch_axis=None)
+            count = len(self.program.kernels)
+            copy = self.stored(
+                plain, f"{value.view.buffer.name}_rows", f"{value.view.buffer.name}, row by row"
+            )
+            if value.view.buffer in self._gathered:  # like the batch itself, it need not be made anew
+                self.program.kernels.insert(self.program.prologue, self.program.kernels.pop(count))
+                self.program.prologue += 1
+            self._rows[key] = Stored(copy.view, value.batch_axis)
+        return self._rows[key]
+
     def scalar(self, name: str, expr: Expr, comment: str = "") -> ScalarRef | Number:
         """A double computed once a step."""
         if isinstance(expr, (ScalarRef, Number)):
@@ -190,10 +237,18 @@ class Lowerer:
 
     def run(self) -> Program:
         """Lower every node, then store the new state and the loss."""
+        constants = self._constants()
         for node in self.graph.graph.graph.nodes:
+            if node.op == "get_attr":
+                self.values[node] = constants[str(node.target)]
             if node.op != "call_function":
                 continue
             lowering = LOWERINGS.get(node.target)
+            if lowering is None and torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+                raise NotLoweredError(
+                    f"{node.target} in {origin_of(node)} draws random numbers, which the plan native "
+                    "does not do yet"
+                )
             if lowering is None:
                 raise NotLoweredError(f"there is no loop nest for {node.target} in {origin_of(node)}")
             args = [self._operand(a) for a in node.args]
@@ -214,6 +269,8 @@ class Lowerer:
         """A dear formula with several uses is computed now."""
         if not isinstance(result, Lazy) or node.target in _VIEWS or origin_of(node).layer == UPDATE:
             return result
+        if self._feeds_product[node] and result.cost > 0:
+            return self.stored(result, node.name, describe(node))
         if self._uses[node] > 1 and result.cost > _CHEAP and result.size > 1:
             return self.stored(result, node.name, describe(node))
         if result.size == 1 and self._uses[node] > 1 and result.cost > 0:
@@ -309,6 +366,17 @@ def _uses(graph: fx.Graph) -> dict[fx.Node, int]:
     for node in reversed(graph.nodes):
         uses[node] = sum(uses[user] if user.target in _VIEWS else 1 for user in node.users)
     return uses
+
+
+def _feeds_product(graph: fx.Graph) -> dict[fx.Node, bool]:
+    """Which nodes a matrix product reads, views looked through: those have to lie in memory."""
+    products = (aten.mm.default, aten.addmm.default)
+    feeds: dict[fx.Node, bool] = {}
+    for node in reversed(graph.nodes):
+        feeds[node] = any(
+            user.target in products or (user.target in _VIEWS and feeds[user]) for user in node.users
+        )
+    return feeds
 
 
 def _dtype(dtype: torch.dtype) -> str:

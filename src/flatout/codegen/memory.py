@@ -12,7 +12,8 @@ def plan_memory(program: Program) -> tuple[dict[Buffer, int], int]:
 
     A temporary lives from the first kernel that touches it to the last; those the prologue writes live
     always, because later steps may read them. The largest are placed first, each at the lowest offset
-    where nothing that lives meanwhile lies.
+    where nothing that lives meanwhile lies. In a program for several threads nothing is shared: one of
+    them may still read what another has no need of any more.
     """
     lives = _lives(program)
     placed: list[tuple[int, int, Buffer]] = []  # begin, end, buffer
@@ -21,7 +22,8 @@ def plan_memory(program: Program) -> tuple[dict[Buffer, int], int]:
         size = _bytes(buffer)
         offset = 0
         for begin, end, other in sorted(placed, key=lambda p: p[0]):
-            if _overlap(lives[buffer], lives[other]) and begin < offset + size and offset < end:
+            meet = program.parallel or _overlap(lives[buffer], lives[other])
+            if meet and begin < offset + size and offset < end:
                 offset = end
         offsets[buffer] = offset
         placed.append((offset, offset + size, buffer))

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import torch
 from torch import Tensor
 
-from flatout.codegen import operators  # noqa: F401  (notes the lowerings of the operators)
+from flatout.codegen import (  # noqa: F401  (they note the lowerings of the operators)
+    operators,
+    operators_index,
+    operators_pointwise,
+    operators_reduce,
+)
 from flatout.codegen.build import Built, build
 from flatout.codegen.fuse import fuse
 from flatout.codegen.lower import Lowerer
 from flatout.codegen.memory import plan_memory
 from flatout.codegen.nest import Program
+from flatout.codegen.parallel import plan_threads
 from flatout.codegen.render_c import FUNCTION, render
 from flatout.step.graph import StepGraph
 
 _ALIGNMENT = 64
+_TEAM = 16  # int64s the threads count themselves in
 
 
 @dataclass(frozen=True)
@@ -38,21 +47,34 @@ class Source:
     arena: int
 
 
-def source_of(graph: StepGraph, strides: Sequence[tuple[int, ...]], title: str) -> Source:
+def source_of(
+    graph: StepGraph, strides: Sequence[tuple[int, ...]], title: str, data: Sequence[Tensor] = ()
+) -> Source:
     """Lower, fuse, place and render a step.
 
     Args:
         graph: the step.
         strides: of each state tensor, in elements.
         title: for the comment at the top.
+        data: the leaves of the data, where they are known: small labels are handled as int32 then.
 
     Raises:
         NotLoweredError: an operator has no loop nest; the message names it and its layer.
     """
-    program = Lowerer(graph, strides, batch_last=graph.batch_size >= _LEAST_BATCH).run()
+    narrow = [position for position, leaf in enumerate(data) if _fits_int32(leaf)]
+    program = Lowerer(graph, strides, graph.batch_size >= _LEAST_BATCH, narrow).run()
     fuse(program)
+    if _threads() > 1:
+        plan_threads(program)
     offsets, size = plan_memory(program)
     return Source(render(program, offsets, title), program, size)
+
+
+def _fits_int32(leaf: Tensor) -> bool:
+    if leaf.dtype != torch.int64 or not leaf.numel():
+        return False
+    limits = torch.iinfo(torch.int32)
+    return int(leaf.min()) >= limits.min and int(leaf.max()) <= limits.max
 
 
 # With fewer samples the features are the vectors, not the batch.
@@ -70,16 +92,22 @@ class NativeStep:
     """
 
     def __init__(self, graph: StepGraph, state: Sequence[Tensor], data: Sequence[Tensor], title: str) -> None:
-        source = source_of(graph, [tuple(t.stride()) for t in state], title)
+        source = source_of(graph, [tuple(t.stride()) for t in state], title, data)
         self.built: Built = build(source.text)
         self._graph = graph
-        self._state, self._data = list(state), list(data)
+        self._state = list(state)
+        self.use_data(data)
         self._arena = torch.zeros(source.arena + _ALIGNMENT, dtype=torch.uint8)
         self._function = getattr(self.built.library, FUNCTION)
         self._function.restype = None
+        self._threads = _threads() if source.program.parallel else 1
         self._blas = [_blas("sgemm_"), _blas("dgemm_")]
         assert source.program.loss is not None
         self._loss_dtype = getattr(torch, source.program.loss.dtype)
+
+    def use_data(self, data: Sequence[Tensor]) -> None:
+        """Take the samples from these leaves from now on."""
+        self._data = [*(leaf.contiguous() for leaf in data), *self._graph.constants().values()]
 
     def bind(self, state: Sequence[Tensor]) -> None:
         """Work on these tensors from now on; they have the shapes and strides of those before.
@@ -104,7 +132,8 @@ class NativeStep:
             order = order.contiguous()
         arena = self._arena.data_ptr()
         arena += -arena % _ALIGNMENT
-        self._function(
+        team = (ctypes.c_int64 * _TEAM)()
+        shared = (
             ctypes.c_long(len(order)),
             ctypes.c_void_p(order.data_ptr()),
             ctypes.c_long(order.stride(0) if len(order) > 1 else 0),
@@ -115,7 +144,24 @@ class NativeStep:
             ctypes.c_void_p(arena),
             *self._blas,
         )
+        others = [
+            Thread(
+                target=self._function, args=(*shared, ctypes.c_long(i), ctypes.c_long(self._threads), team)
+            )
+            for i in range(1, self._threads)
+        ]
+        for other in others:
+            other.start()
+        self._function(*shared, ctypes.c_long(0), ctypes.c_long(self._threads), team)
+        for other in others:
+            other.join()
         return losses
+
+
+def _threads() -> int:
+    """As many threads as torch may use, where there is a core for each."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(torch.get_num_threads(), available))
 
 
 def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:

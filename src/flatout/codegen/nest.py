@@ -163,9 +163,17 @@ class View:
 
 @dataclass(eq=False)
 class Kernel:
-    """One piece of work of a step. `comment` says which layer and operators it is."""
+    """One piece of work of a step.
+
+    Attributes:
+        comment: which layer and operators it is.
+        split: whether several threads share it, cut along its outermost axis.
+        wait: whether the threads wait for each other before it.
+    """
 
     comment: str = field(default="", kw_only=True)
+    split: bool = field(default=False, kw_only=True)
+    wait: bool = field(default=False, kw_only=True)
 
 
 @dataclass(eq=False)
@@ -227,6 +235,7 @@ class Program:
         scalars: names of the doubles that come in with each step.
         prologue: how many kernels at the beginning only gather the batch: they need not run again while
             the samples stay the same.
+        parallel: whether several threads may run it together.
     """
 
     kernels: list[Kernel] = field(default_factory=list)
@@ -236,6 +245,7 @@ class Program:
     scalars: list[str] = field(default_factory=list)
     loss: Buffer | None = None
     prologue: int = 0
+    parallel: bool = False
 
 
 def expressions(kernel: Kernel) -> list[Expr]:

@@ -204,9 +204,10 @@ def _where(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, O
     condition, yes, no = (broadcast(v, shape) for v in values)
 
     def element(index: Index) -> Expr:
-        return apply(
-            "where", condition(index), convert(yes(index), dtype), convert(no(index), dtype), dtype=dtype
-        )
+        one, other = yes(index), no(index)
+        narrow = dtype == "int64" and all(e.dtype == "int32" or isinstance(e, Number) for e in (one, other))
+        kind = "int32" if narrow else dtype  # labels that fit are kept as narrow as the floats beside them
+        return apply("where", condition(index), convert(one, kind), convert(other, kind), dtype=kind)
 
     cost = 1 + sum(v.cost for v in values if isinstance(v, Lazy))
     return Lazy(shape, dtype, element, cost=cost, batch_axis=broadcast_axis(values, shape))
@@ -454,7 +455,7 @@ def _scatter(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str,
 
     def element(index: Index) -> Expr:
         there = indices.at([Affine() if a == axis else i for a, i in enumerate(index)])
-        hit = apply("eq", IndexValue(index[axis]), there, dtype="bool")
+        hit = apply("eq", convert(IndexValue(index[axis]), there.dtype), there, dtype="bool")
         return apply("where", hit, number(value, dtype), base.at(index), dtype=dtype)
 
     return Lazy(shape, dtype, element, cost=2, batch_axis=broadcast_axis([base, indices], shape))
@@ -578,6 +579,10 @@ def _softmax(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str,
 
 # --- matrix products
 
+# A gradient with at least so many elements, in rows of at least so many, is summed row by row.
+_LARGE_GRADIENT = 512
+_WIDE = 16
+
 
 @lowers(aten.mm.default, aten.addmm.default)
 def _mm(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
@@ -587,6 +592,8 @@ def _mm(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Oper
     bias_node, left, right = node.args if node.target is aten.addmm.default else (None, *node.args)
     a = low.operand_in_memory(left)  # type: ignore[arg-type]
     b = low.operand_in_memory(right)  # type: ignore[arg-type]
+    if a.batch_axis == 1 and shape[0] * shape[1] >= _LARGE_GRADIENT and shape[1] >= _WIDE:
+        b = low.in_rows(b)  # summed over the samples: rows of features are better vectors than samples
     batch_axis = 0 if a.batch_axis == 0 else 1 if b.batch_axis == 1 else None
     bias = None
     if bias_node is not None:

@@ -7,7 +7,7 @@ a comment that says which layer and which ATen operator it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -38,18 +38,17 @@ C_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32":
 _IN_BODY = C_TYPES | {"bool": "int"}
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
-    "ne": "!=", "and": "&&", "or": "||",
+    "ne": "!=", "and": "&", "or": "|",
 }  # fmt: skip
 _SUFFIX = {"float32": "_f32", "float64": "_f64"}
-# Reductions over at most this many elements are written out.
-_UNROLLED = 16
 # Products of at least this many multiplications go to BLAS.
-_BLAS_FROM = 1 << 21
+_BLAS_FROM = 1 << 26
 
 FUNCTION = "flatout_steps"
 SIGNATURE = (
     f"void {FUNCTION}(long steps, const int64_t *order, long order_step, void **state, void **data,\n"
-    "                   const double *scalars, void *losses_, char *arena, void *sgemm_, void *dgemm_)"
+    "                   const double *scalars, void *losses_, char *arena, void *sgemm_, void *dgemm_,\n"
+    "                   long thread, long threads, int64_t *team)"
 )
 
 
@@ -77,7 +76,7 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
     body.append(f"{C_TYPES[program.loss.dtype]} *losses = losses_;")
     body.append("fo_sgemm sgemm = (fo_sgemm)sgemm_;")
     body.append("fo_dgemm dgemm = (fo_dgemm)dgemm_;")
-    body.append("(void)sgemm, (void)dgemm;")
+    body.append("(void)sgemm, (void)dgemm, (void)thread, (void)threads, (void)team;")
     body.append("")
     body.append("for (long step = 0; step < steps; step++) {")
     inner: list[str] = []
@@ -85,11 +84,13 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
         inner.append(f"const double {name} = scalars[step * {len(program.scalars)} + {position}];")
     inner.append("if (step == 0 || order_step) { /* the same samples as before need not be gathered again */")
     for kernel in program.kernels[: program.prologue]:
-        inner += _indent(_kernel(kernel))
+        inner += _indent(_in_team(kernel, program.parallel))
     inner.append("}")
     inner.append("order += order_step;")
     for kernel in program.kernels[program.prologue :]:
-        inner += ["", *_kernel(kernel)]
+        inner += ["", *_in_team(kernel, program.parallel)]
+    if program.parallel:
+        inner += ["", "fo_wait(team, threads);"]
     body += _indent(inner)
     body.append("}")
     return "\n".join([*lines, *_indent(body), "}", ""])
@@ -99,11 +100,21 @@ def _indent(lines: Sequence[str]) -> list[str]:
     return [f"    {line}" if line else line for line in lines]
 
 
+def _in_team(kernel: Kernel, parallel: bool) -> list[str]:
+    """A kernel as each of several threads runs it."""
+    lines = _kernel(kernel)
+    if not parallel:
+        return lines
+    if not kernel.split and not isinstance(kernel, ScalarLet):
+        lines = ["if (thread == 0) {", *_indent(lines), "}"]
+    return ["fo_wait(team, threads);", *lines] if kernel.wait else lines
+
+
 def _kernel(kernel: Kernel) -> list[str]:
     comment = [f"/* {kernel.comment} */"] if kernel.comment else []
     match kernel:
         case ScalarLet(name=name, value=value):
-            body = _Body({})
+            body = _Body(in_loop=False)
             result = body.value(value)
             return [*body.lines, f"const double {name} = {result};"]
         case Pointwise():
@@ -115,35 +126,42 @@ def _kernel(kernel: Kernel) -> list[str]:
     raise AssertionError(kernel)
 
 
-def _loop(var: Var, extent: int, inner: list[str], vectorise: bool = False) -> list[str]:
-    head = f"for (long {var.name} = 0; {var.name} < {extent}; {var.name}++)"
+def _loop(var: Var, extent: int, inner: list[str], vectorise: bool = False, split: bool = False) -> list[str]:
+    begin, end = (f"FO_BEGIN({extent})", f"FO_END({extent})") if split else ("0", str(extent))
+    head = f"for (long {var.name} = {begin}; {var.name} < {end}; {var.name}++)"
     lines = [head + " {", *_indent(inner), "}"] if len(inner) != 1 else [head, *_indent(inner)]
     return ["FO_VECTORISE", *lines] if vectorise else lines
 
 
-def _nest(axes: Sequence[tuple[Var, int]], inner: list[str]) -> list[str]:
+def _nest(axes: Sequence[tuple[Var, int]], inner: list[str], split: bool) -> list[str]:
     for position, (var, extent) in enumerate(reversed(axes)):
-        inner = _loop(var, extent, inner, vectorise=position == 0)
+        outermost = position == len(axes) - 1
+        inner = _loop(var, extent, inner, vectorise=position == 0, split=split and outermost)
     return inner if axes else (["{", *_indent(inner), "}"] if len(inner) > 1 else inner)
 
 
 def _pointwise(kernel: Pointwise) -> list[str]:
-    body = _Body({}, [s.value for s in kernel.stores])
+    body = _Body([s.value for s in kernel.stores], {s.buffer for s in kernel.stores})
     values = [(s, body.value(s.value)) for s in kernel.stores]
     if len(values) > 1:  # every value is computed before the first is stored
         values = [(s, body.named(s.value, text, s.buffer.name)) for s, text in values]
     stores = [f"{s.buffer.name}[{body.address(s.address)}] = {text};" for s, text in values]
     if kernel.stores[0].buffer.kind == "losses":
         stores = [f"losses[step] = {text};" for _, text in values]
-    return _nest(kernel.axes, [*body.lines, *stores])
+    return _after(body.before, _nest(kernel.axes, [*body.lines, *stores], kernel.split))
+
+
+def _after(before: list[str], nest: list[str]) -> list[str]:
+    """A nest after the values it needs, in a block of their own."""
+    return ["{", *_indent([*before, *nest]), "}"] if before else nest
 
 
 _INITIAL = {"sum": "0", "prod": "1", "max": "-INFINITY", "min": "INFINITY"}
 _COMBINED = {
     "sum": "{a} + {x}",
     "prod": "{a} * {x}",
-    "max": "({a} > {x} || {a} != {a}) ? {a} : {x}",
-    "min": "({a} < {x} || {a} != {a}) ? {a} : {x}",
+    "max": "({a} > {x}) | ({a} != {a}) ? {a} : {x}",
+    "min": "({a} < {x}) | ({a} != {a}) ? {a} : {x}",
 }
 
 
@@ -154,53 +172,41 @@ def _initial(op: str, dtype: str) -> str:
 
 
 def _reduction(kernel: Reduction) -> list[str]:
-    count = math.prod(extent for _, extent in kernel.reduced)
     c_type = _IN_BODY[kernel.buffer.dtype]
-    target = f"{kernel.buffer.name}[{_Body({}).address(kernel.address)}]"
+    target = f"{kernel.buffer.name}[{_Body().address(kernel.address)}]"
     start = _initial(kernel.op, kernel.buffer.dtype)
 
     def combined(accumulator: str, value: str) -> str:
         return _COMBINED[kernel.op].format(a=accumulator, x=value)
 
-    if count <= _UNROLLED and kernel.axes:
-        lines: list[str] = []
-        points: list[dict[Var, int]] = [{}]
-        for var, extent in kernel.reduced:
-            points = [{**point, var: i} for point in points for i in range(extent)]
-        body = _Body({})
-        for turn, point in enumerate(points):
-            body.fix(point)
-            value = body.value(kernel.value)
-            value = body.named(None, value, f"x{turn}", c_type)
-            text = value if turn == 0 else combined("sum" if kernel.op == "sum" else "best", value)
-            name = "sum" if kernel.op == "sum" else "best"
-            body.lines.append(f"{c_type} {name} = {text};" if turn == 0 else f"{name} = {text};")
-        lines = [*body.lines, f"{target} = {'sum' if kernel.op == 'sum' else 'best'};"]
-        return _nest(kernel.axes, lines)
-
-    body = _Body({}, [kernel.value])
+    body = _Body([kernel.value])
     value = body.value(kernel.value)
     innermost = kernel.reduced[-1][0] if kernel.reduced else None
     along = _unit_steps(kernel.value, innermost) if innermost else 0
-    across = _unit_steps(kernel.value, kernel.axes[-1][0]) if kernel.axes else -1
+    across = _unit_steps(kernel.value, kernel.axes[-1][0]) if kernel.axes else -math.inf
     if across > along:
         # The innermost axis of the result runs fastest, its elements are the accumulators.
         outer, (var, extent) = kernel.axes[:-1], kernel.axes[-1]
-        clear = _loop(var, extent, [f"{target} = {start};"])
-        add = _loop(var, extent, [*body.lines, f"{target} = {combined(target, value)};"], vectorise=True)
+        cut = kernel.split and not outer
+        clear = _loop(var, extent, [f"{target} = {start};"], split=cut)
+        change = [*body.lines, f"{target} = {combined(target, value)};"]
+        add = _loop(var, extent, change, vectorise=True, split=cut)
         for reduced_var, reduced_extent in reversed(kernel.reduced):
             add = _loop(reduced_var, reduced_extent, add)
         lines = [*clear, *add]
         for outer_var, outer_extent in reversed(outer):
-            lines = _loop(outer_var, outer_extent, lines)
-        return lines
+            split = kernel.split and outer_var is outer[0][0]
+            lines = _loop(outer_var, outer_extent, lines, split=split)
+        return _after(body.before, lines)
     inner = [*body.lines, f"total = {combined('total', value)};"]
     for var, extent in reversed(kernel.reduced):
         inner = _loop(var, extent, inner)
     lines = [f"{c_type} total = {start};", *inner, f"{target} = total;"]
     for var, extent in reversed(kernel.axes):
-        lines = _loop(var, extent, lines)
-    return lines if kernel.axes else ["{", *_indent(lines), "}"]
+        lines = _loop(var, extent, lines, split=kernel.split and var is kernel.axes[0][0])
+    if body.before or not kernel.axes:
+        return ["{", *_indent([*body.before, *lines]), "}"]
+    return lines
 
 
 def _unit_steps(value: Expr, var: Var | None) -> int:
@@ -219,23 +225,35 @@ def _matmul(kernel: MatMul) -> list[str]:
         out, a, b = _transposed(out), _transposed(b), _transposed(a)
         bias = None if bias is None else _transposed(bias)
     (M, N), K = out.shape, a.shape[1]
-    dtype = out.buffer.dtype
-    suffix = _SUFFIX[dtype]
-    pa, pb, po = _pointer(a), _pointer(b), _pointer(out)
-    (am, ak), (bk, bn), (om, on) = a.strides, b.strides, out.strides
-    with_bias = "0, 0, 0" if bias is None else f"{_pointer(bias)}, {bias.strides[0]}, {bias.strides[1]}"
-    if M * N * K >= _BLAS_FROM and (blas := _blas(out, a, b, bias)):
+    if M * N * K >= _BLAS_FROM and not kernel.split and (blas := _blas(out, a, b, bias)):
         return blas
+    (am, ak), (bk, bn), (om, on) = a.strides, b.strides, out.strides
+    pa, pb, po = _rows_from(a, kernel.split), _pointer(b), _rows_from(out, kernel.split)
+    with_bias = "0, 0, 0"
+    if bias is not None:
+        with_bias = f"{_rows_from(bias, kernel.split)}, {bias.strides[0]}, {bias.strides[1]}"
+    rows = f"FO_END({M}) - FO_BEGIN({M})" if kernel.split else str(M)
+    suffix = _SUFFIX[out.buffer.dtype]
     if on == 1 and (bn == 1 or N == 1) and (bias is None or bias.strides[1] in (0, 1)):
-        return [f"fo_matmul{suffix}({M}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {po}, {om}, {with_bias});"]
+        return [
+            f"fo_matmul{suffix}({rows}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {po}, {om}, {with_bias});"
+        ]
     if (ak == 1 or K == 1) and (bk == 1 or K == 1):
         return [
-            f"fo_matmul_dots{suffix}({M}, {N}, {K}, {pa}, {am}, {pb}, {bn}, {po}, {om}, {on}, {with_bias});"
+            f"fo_matmul_dots{suffix}({rows}, {N}, {K}, {pa}, {am}, {pb}, {bn}, {po}, {om}, {on}, "
+            f"{with_bias});"
         ]
     return [
-        f"fo_matmul_strided{suffix}({M}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {bn}, {po}, {om}, {on}, "
+        f"fo_matmul_strided{suffix}({rows}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {bn}, {po}, {om}, {on}, "
         f"{with_bias});"
     ]
+
+
+def _rows_from(view: View, split: bool) -> str:
+    """The first row of a view that this thread works on."""
+    if not split:
+        return _pointer(view)
+    return f"{_pointer(view)} + FO_BEGIN({view.shape[0]}) * {view.strides[0]}"
 
 
 def _transposed(view: View) -> View:
@@ -285,9 +303,14 @@ def _blas(out: View, a: View, b: View, bias: View | None) -> list[str] | None:
 class _Body:
     """The statements of one innermost body; shared expressions get a name."""
 
-    def __init__(self, fixed: Mapping[Var, int], roots: Sequence[Expr] = ()) -> None:
+    def __init__(
+        self, roots: Sequence[Expr] = (), stored: Collection[Buffer] = (), in_loop: bool = True
+    ) -> None:
+        self._in_loop = in_loop
+        self._stored = stored
         self.lines: list[str] = []
-        self._fixed = dict(fixed)
+        self.before: list[str] = []  # the loops: what is the same in every iteration
+        self._same: set[int] = set()
         self._texts: dict[int, str] = {}
         self._turn = 0
         self._used: dict[str, int] = {}
@@ -298,22 +321,39 @@ class _Body:
         for root in roots:
             self._counts[id(root)] = self._counts.get(id(root), 0) + 1
 
-    def fix(self, values: Mapping[Var, int]) -> None:
-        """From here on these variables are constants."""
-        self._fixed = dict(values)
-        self._texts = {}
-
     def value(self, root: Expr) -> str:
         """The C expression of a value; what it shares with others is named first."""
         for expr in walk([root]):
             if id(expr) in self._texts:
                 continue
+            count = len(self.lines)
             text = self._text(expr)
+            if self._in_loop and self._is_same_everywhere(expr):
+                self.before += self.lines[count:]  # names it needed on the way
+                del self.lines[count:]
+                self._same.add(id(expr))
+                if isinstance(expr, Apply) or (isinstance(expr, Load) and expr.buffer.size == 1):
+                    self._turn += 1
+                    self.before.append(f"const {_IN_BODY[expr.dtype]} c{self._turn} = {text};")
+                    text = f"c{self._turn}"
+                self._texts[id(expr)] = text
+                continue
             shared = self._counts.get(id(expr), 0) > 1 and not isinstance(expr, (Number, ScalarRef))
             if shared or (isinstance(expr, Apply) and len(text) > 90):
                 text = self.named(expr, text)
             self._texts[id(expr)] = text
         return self._texts[id(root)]
+
+    def _is_same_everywhere(self, expr: Expr) -> bool:
+        """Whether a value does not depend on the loop, so that it need not be computed inside."""
+        match expr:
+            case Number() | ScalarRef():
+                return True
+            case Load(buffer=buffer, address=address):
+                return not address.terms and buffer not in self._stored
+            case Apply(args=args):
+                return all(id(arg) in self._same for arg in args)
+        return False
 
     def named(self, expr: Expr | None, text: str, wish: str = "", c_type: str = "") -> str:
         """Give a value a name."""
@@ -328,14 +368,15 @@ class _Body:
         self.lines.append(f"const {c_type} {name} = {text};")
         return name
 
+    def plain(self, expr: Expr, text: str) -> str:
+        """A name or a constant with this value."""
+        return text if isinstance(expr, (Number, ScalarRef)) else self.named(expr, text)
+
     def address(self, address: Affine) -> str:
         """An address as C."""
         parts: list[str] = []
         constant = address.constant
         for term, coefficient in address.terms:
-            if isinstance(term, Var) and term in self._fixed:
-                constant += self._fixed[term] * coefficient
-                continue
             text = self._term(term)
             parts.append(text if coefficient == 1 else f"{text} * {coefficient}")
         if constant or not parts:
@@ -369,7 +410,11 @@ class _Body:
                 return f"(-{texts[0]})"
             case "not":
                 return f"(!{texts[0]})"
-            case "where" | "choose":
+            case "where":
+                # Both values are computed first: a load under a condition would be no vector load.
+                yes, no = (self.plain(arg, text) for arg, text in zip(args[1:], texts[1:], strict=True))
+                return f"({texts[0]} ? {yes} : {no})"
+            case "choose":  # only one of the values may be there
                 return f"({texts[0]} ? {texts[1]} : {texts[2]})"
             case "reciprocal":
                 return f"(1 / {texts[0]})"
@@ -384,7 +429,7 @@ class _Body:
             case "max" | "min":
                 a, b = (self.named(arg, text) for arg, text in zip(args, texts, strict=True))
                 sign = ">" if op == "max" else "<"
-                return f"(({a} {sign} {b} || {a} != {a}) ? {a} : {b})"
+                return f"((({a} {sign} {b}) | ({a} != {a})) ? {a} : {b})"
         return f"fo_{op}{_SUFFIX[dtype]}({', '.join(texts)})"
 
 

@@ -22,7 +22,8 @@ from flatout.errors import PlanRefusedError
 from flatout.plans.base import Loop, Plan, scheduler_of_steps
 from flatout.plans.eager import EagerLoop
 from flatout.step.graph import StepGraph, scalar_values, state_of
-from flatout.step.trace import NotTracedError, trace
+from flatout.step.trace import trace
+from flatout.step.untouched import NotTracedError
 from flatout.task.task import Task
 
 
@@ -43,12 +44,10 @@ class NativeLoop(Loop):
     """Steps in C, a function for each batch size (that of the last batch of an epoch may differ)."""
 
     def __init__(self, task: Task, data: ResidentData) -> None:
-        self._task = task
-        self._data = data
-        self._scheduler = scheduler_of_steps(task, data)
-        self._eager = EagerLoop(task, data)
+        self._belong_to(task, data)
         self._steps: dict[int, tuple[StepGraph, NativeStep]] = {}
-        self._bound = False
+        self._options = _options(task)
+        _refuse_cycled_options(task)
         traced = task
         if not _has_state(task):
             # The optimizer makes its state in its first step: a copy makes it ahead, to be traced.
@@ -56,6 +55,20 @@ class NativeLoop(Loop):
             EagerLoop(traced, data).advance(torch.arange(data.batch_size).view(1, -1))
         for batch_size in data.batch_sizes:
             self._steps[batch_size] = make_step(traced, data, batch_size)
+
+    def _belong_to(self, task: Task, data: ResidentData) -> None:
+        self._task = task
+        self._data = data
+        self._scheduler = scheduler_of_steps(task, data)
+        self._eager = EagerLoop(task, data)
+
+    def for_task(self, task: Task, data: Data) -> Loop | None:
+        if not isinstance(data, ResidentData) or _options(task) != self._options:
+            return None
+        self._belong_to(task, data)
+        for _, step in self._steps.values():
+            step.use_data(pytree.tree_leaves(data.tensors))
+        return self
 
     def advance(self, order: Tensor) -> Tensor:
         if _has_state(self._task):
@@ -65,12 +78,10 @@ class NativeLoop(Loop):
         return torch.cat([first, self._run(order[1:]).to(first.dtype)]) if len(order) > 1 else first
 
     def _run(self, order: Tensor) -> Tensor:
-        if not self._bound:
-            state = live_state(self._task)
-            for _, step in self._steps.values():
-                step.bind(state)
-            self._bound = True
+        if _options(self._task) != self._options:
+            return self._eager.advance(order)  # someone changed what is a constant in the generated code
         graph, step = self._steps[order.shape[1]]
+        step.bind(live_state(self._task))  # loading a state puts new tensors into the optimizer
         return step.run(order, self._scalars(graph, len(order)))
 
     def _scalars(self, graph: StepGraph, steps: int) -> Tensor:
@@ -104,6 +115,30 @@ def make_step(task: Task, data: ResidentData, batch_size: int) -> tuple[StepGrap
 def live_state(task: Task) -> list[Tensor]:
     """The tensors a step of the task reads and writes, in the order of the layout."""
     return [tensor.detach() for _, tensor in state_of(task).values()]
+
+
+# Of a group of parameters: what comes in with each step, and what schedulers note for themselves.
+_NOT_BAKED = {"params", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr"}
+
+
+def _options(task: Task) -> list[dict[str, Any]]:
+    """The options of the optimizer that the generated code has as constants."""
+    return [
+        {key: value for key, value in group.items() if key not in _NOT_BAKED and "momentum_" not in key}
+        for group in task.optimizer.param_groups
+    ]
+
+
+def _refuse_cycled_options(task: Task) -> None:
+    pending: list[Any] = [task.scheduler]
+    while pending:
+        scheduler = pending.pop()
+        if getattr(scheduler, "cycle_momentum", False):
+            raise PlanRefusedError(
+                f"the plan native has the momentum as a constant, and {type(scheduler).__name__} changes it "
+                "at each step (cycle_momentum=False leaves it alone)"
+            )
+        pending += getattr(scheduler, "_schedulers", [])
 
 
 def _has_state(task: Task) -> bool:

@@ -6,10 +6,11 @@ from difflib import get_close_matches
 
 from flatout.errors import PlanRefusedError
 from flatout.plans.base import Plan
+from flatout.plans.compiled import CompiledPlan
 from flatout.plans.eager import EagerPlan
 from flatout.plans.native import NativePlan
 
-PLANS: dict[str, type[Plan]] = {plan.name: plan for plan in (EagerPlan, NativePlan)}
+PLANS: dict[str, type[Plan]] = {plan.name: plan for plan in (EagerPlan, NativePlan, CompiledPlan)}
 
 
 def find_plan(name: str) -> Plan:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from flatout.task.task import Task
+
+if TYPE_CHECKING:
+    from flatout.step.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,50 @@ class StepGraph:
         first, second = len(self.state), len(self.state) + len(self.batch)
         return nodes[:first], nodes[first:second], nodes[second:]
 
+    def constants(self) -> dict[str, Tensor]:
+        """Tensors that belong to no one but the user's code, such as weights of classes, by attribute."""
+        names = dict.fromkeys(str(n.target) for n in self.graph.graph.nodes if n.op == "get_attr")
+        return {name: getattr(self.graph, name) for name in names}
+
     def outputs(self) -> tuple[list[fx.Node], fx.Node]:
         """The nodes of the new state, and of the loss."""
         (output,) = (node for node in self.graph.graph.nodes if node.op == "output")
         leaves: list[fx.Node] = list(output.args[0])
         return leaves[:-1], leaves[-1]
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What the step costs, operator by operator."""
+        from flatout.step.cost import cost_of
+
+        return cost_of(self)
+
+    @property
+    def flops(self) -> int:
+        """Additions, multiplications and other operations on numbers."""
+        return self.cost.flops
+
+    @property
+    def bytes(self) -> int:
+        """The least a step has to read and write: its state and its batch."""
+        return self.cost.bytes
+
+    @property
+    def launches(self) -> int:
+        """Operators that start work; views start none."""
+        return self.cost.launches
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes of state, batch and temporaries at the worst moment."""
+        return self.cost.peak_memory
+
+    def floor(self, device: torch.device | str) -> float:
+        """The least seconds a step can take on a device, from the device's measured peaks."""
+        from flatout.devices.peaks import peaks_of
+        from flatout.step.cost import floor
+
+        return floor(self.flops, self.bytes, peaks_of(device))
 
 
 def state_of(task: Task) -> dict[str, tuple[str, Tensor]]:
@@ -86,17 +129,38 @@ def state_of(task: Task) -> dict[str, tuple[str, Tensor]]:
     """
     state: dict[str, tuple[str, Tensor]] = {}
     names: dict[int, str] = {}
-    for name, parameter in task.model.named_parameters():
+    for name, parameter in named_parameters(task).items():
         state[name] = ("parameter", parameter)
         names[id(parameter)] = name
-    for name, buffer in task.model.named_buffers():
-        state[name] = ("buffer", buffer)
+    for prefix, module in named_modules(task):
+        for name, buffer in module.named_buffers():
+            if not any(buffer is known for _, known in state.values()):
+                state[prefix + name] = ("buffer", buffer)
     for group in task.optimizer.param_groups:
         for parameter in group["params"]:
+            if id(parameter) not in names:
+                raise ValueError(
+                    f"the optimizer holds a tensor of shape {list(parameter.shape)} that is no parameter "
+                    "of the model"
+                )
             for key, value in task.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, Tensor):
                     state[f"{names[id(parameter)]}.{key}"] = ("optimizer", value)
     return state
+
+
+def named_modules(task: Task) -> list[tuple[str, nn.Module]]:
+    """The modules of a task, each with what the names of its tensors begin with: the model's with nothing."""
+    return [("" if part is task.model else "loss.", part) for part in task.modules()]
+
+
+def named_parameters(task: Task) -> dict[str, nn.Parameter]:
+    """The parameters of a task by name: each once, those of a loss with parameters after the model's."""
+    found: dict[int, tuple[str, nn.Parameter]] = {}
+    for prefix, module in named_modules(task):
+        for name, parameter in module.named_parameters():
+            found.setdefault(id(parameter), (prefix + name, parameter))
+    return dict(found.values())
 
 
 def scalar_values(task: Task, scalars: tuple[Scalar, ...]) -> list[float]:

@@ -19,9 +19,12 @@ from typing import Any
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from flatout.step.untouched import NotTracedError
 
 _TORCH = str(Path(torch.__file__).parent)
 _FLATOUT = str(Path(__file__).resolve().parents[1])
@@ -95,6 +98,7 @@ class _Above(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         origin = Origin(self._phase[0] or (self._stack[-1] if self._stack else ""), _users_line())
+        _refuse_change(func, args, origin)
         with _labelled(origin):
             result = func(*args, **(kwargs or {}))
         for leaf in pytree.tree_leaves(result):
@@ -116,6 +120,21 @@ class _Below(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **(kwargs or {}))
 
 
+def _refuse_change(func: Any, args: Any, origin: Origin) -> None:
+    """A tensor that is no input of the step is a real one: changing it would happen now, and only now."""
+    name = getattr(func, "__name__", "")
+    in_place = (
+        (name.endswith("_") and not name.endswith("__")) or name.startswith("__i") or name == "__setitem__"
+    )
+    if not in_place or name == "requires_grad_" or not args:
+        return
+    if isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor):
+        raise NotTracedError(
+            f"its step changes a tensor that is no parameter or buffer of the model ({name} in {origin}); "
+            "register_buffer makes it one"
+        )
+
+
 def _remember(node: Any, origin: Origin) -> None:
     """Note the origin on a new autograd node and on those made on the way to it."""
     pending = [node]
@@ -134,10 +153,15 @@ def _labelled(origin: Origin) -> Iterator[None]:
 
 
 def _users_line() -> str:
-    """The innermost line on the call stack that is neither torch's nor flatout's."""
+    """The innermost line on the call stack that is neither torch's nor flatout's.
+
+    Beyond flatout lies who called it, whose line explains nothing.
+    """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
+        if name.startswith(_FLATOUT) and name != __file__:
+            return ""
         if not name.startswith((_TORCH, _FLATOUT, "<")):
             return f"{Path(name).name}:{frame.f_lineno}"
         frame = frame.f_back

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import Tensor, fx, nn
-from torch._decomp import core_aten_decompositions
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.utils import clip_grad_norm_, stateless
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
-from flatout.step.graph import Scalar, StateTensor, StepGraph, state_of
+from flatout.step.decompose import InFunctions, decompositions
+from flatout.step.graph import (
+    Scalar,
+    StateTensor,
+    StepGraph,
+    named_modules,
+    named_parameters,
+    state_of,
+)
 from flatout.step.loss import loss_function, trained_parameters
-from flatout.step.origin import UPDATE, noting_origins, users_line_of
+from flatout.step.origin import UPDATE, noting_origins, origin_of, users_line_of
+from flatout.step.untouched import NotTracedError, untouched
 from flatout.task.task import Task
-
-
-class NotTracedError(Exception):
-    """The step cannot be one graph; the message says what stands in the way, and where."""
 
 
 def trace(task: Task, batch: Any) -> StepGraph:
@@ -37,7 +42,9 @@ def trace(task: Task, batch: Any) -> StepGraph:
             that a graph cannot hold.
     """
     try:
-        return _traced(task, batch)
+        _refuse_hooks(task)
+        with untouched(task):
+            return _traced(task, batch)
     except NotTracedError:
         raise
     except Exception as error:
@@ -47,8 +54,27 @@ def trace(task: Task, batch: Any) -> StepGraph:
 def _reason(error: Exception) -> str:
     """Why tracing failed, in one line, with the user's line where there is one."""
     line = users_line_of(error)
+    if isinstance(error, GuardOnDataDependentSymNode):
+        # Python asked for the value of a tensor that a graph does not know yet.
+        return (
+            f"its step cannot be traced{f' at {line}' if line else ''}: it decides in Python on the value "
+            "of a tensor (if, while, or a number Python needs to know)"
+        )
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return f"its step cannot be traced{f' at {line}' if line else ''}: {type(error).__name__}: {said}"
+
+
+def _refuse_hooks(task: Task) -> None:
+    """What is called around an update and is not part of it would be left out."""
+    optimizer: Any = task.optimizer
+    own_step = optimizer.__dict__.get("step")
+    if own_step is not None and not hasattr(own_step, "_wrapped_by_lr_sched"):
+        raise NotTracedError("the step of its optimizer was replaced, and a graph would not call it")
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise NotTracedError("its optimizer has hooks around its step, which a graph would not call")
+    for name, parameter in named_parameters(task).items():
+        if getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise NotTracedError(f"{name} has a hook on its gradient's accumulation, which a graph has not")
 
 
 def _traced(task: Task, batch: Any) -> StepGraph:
@@ -59,12 +85,11 @@ def _traced(task: Task, batch: Any) -> StepGraph:
     numbers = [torch.zeros((), dtype=torch.float64) for _ in scalars]
     step = _step_function(task, list(live), [kind for kind, _ in live.values()], scalars, spec)
     with fx_traceback.preserve_node_meta(), noting_origins(task.model) as set_phase:
-        traced = make_fx(step(set_phase), tracing_mode="fake")(values, leaves, numbers)
+        traced = _make(step(set_phase))(values, leaves, numbers)
+    _refuse_changed_constants(traced)
     with fx_traceback.preserve_node_meta():
         rerun = functionalize(_interpreted(traced), remove="mutations")
-        graph = make_fx(rerun, tracing_mode="fake", decomposition_table=dict(core_aten_decompositions()))(
-            *values, *leaves, *numbers
-        )
+        graph = _make(rerun, decompositions())(*values, *leaves, *numbers)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     state = tuple(
@@ -79,9 +104,41 @@ def _interpreted(graph: fx.GraphModule) -> Callable[..., Any]:
     """The graph as a function that carries the notes of its nodes over."""
 
     def run(*args: Any) -> Any:
-        return fx.Interpreter(graph).run(*args)
+        return InFunctions(graph).run(*args)
 
     return run
+
+
+def _make(function: Callable[..., Any], table: dict[Any, Any] | None = None) -> Callable[..., fx.GraphModule]:
+    """`function` as a graph; tensors it holds by itself, such as weights of classes, become attributes."""
+    return make_fx(
+        function, tracing_mode="fake", decomposition_table=table or {}, _allow_non_fake_inputs=True
+    )
+
+
+def _refuse_changed_constants(graph: fx.GraphModule) -> None:
+    """A tensor that is no parameter or buffer must not be changed by the step: nobody would see it."""
+    for node in graph.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None or not schema.is_mutable:
+            continue
+        for position, argument in enumerate(schema.arguments):
+            if argument.is_write and position < len(node.args) and _is_constant(node.args[position]):
+                raise NotTracedError(
+                    f"its step changes a tensor that is no parameter or buffer of the model "
+                    f"({node.target} in {origin_of(node)}); register_buffer makes it one"
+                )
+
+
+def _is_constant(argument: Any) -> bool:
+    """Whether a value is, or looks into, a tensor that belongs to the graph."""
+    while isinstance(argument, fx.Node) and argument.op == "call_function":
+        schema = getattr(argument.target, "_schema", None)
+        views = schema is not None and any(a.alias_info is not None for a in schema.arguments)
+        if not views or not argument.args:
+            return False
+        argument = argument.args[0]
+    return isinstance(argument, fx.Node) and argument.op == "get_attr"
 
 
 def _scalars(task: Task) -> tuple[Scalar, ...]:
@@ -97,8 +154,8 @@ def _step_function(
     task: Task, names: list[str], kinds: list[str], scalars: tuple[Scalar, ...], spec: pytree.TreeSpec
 ) -> Callable[[Callable[[str], None]], Callable[..., list[Tensor]]]:
     """The step as a function of tensors alone."""
-    model, optimizer = task.model, task.optimizer
-    parameters = dict(model.named_parameters())
+    optimizer = task.optimizer
+    parameters = named_parameters(task)
     loss_of = loss_function(task)
     clipped = [n for n, p in parameters.items() if any(p is q for q in trained_parameters(task))]
 
@@ -110,7 +167,10 @@ def _step_function(
                 for n, p in parameters.items()
             }
             buffers = {n: named[n].clone() for n, k in zip(names, kinds, strict=True) if k == "buffer"}
-            with stateless._reparametrize_module(model, {**inputs, **buffers}, tie_weights=True):
+            for name, parameter in parameters.items():
+                for hook in (parameter._backward_hooks or {}).values():
+                    inputs[name].register_hook(hook)  # type: ignore[no-untyped-call]
+            with _put_into(task, {**inputs, **buffers}):
                 loss = loss_of(pytree.tree_unflatten(leaves, spec))
                 wanted = [n for n, p in parameters.items() if p.requires_grad]
                 gradients = torch.autograd.grad(loss, [inputs[n] for n in wanted], allow_unused=True)
@@ -137,6 +197,18 @@ def _step_function(
 
 
 @contextmanager
+def _put_into(task: Task, tensors: dict[str, Tensor]) -> Iterator[None]:
+    """The modules of the task with other tensors in them, by their names in the layout."""
+    with ExitStack() as stack:
+        for prefix, module in named_modules(task):
+            own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            names = {n for n, _ in (*module.named_parameters(), *module.named_buffers())}
+            own = {n: t for n, t in own.items() if n in names}
+            stack.enter_context(stateless._reparametrize_module(module, own, tie_weights=True))
+        yield
+
+
+@contextmanager
 def _borrowed(
     optimizer: Optimizer,
     parameters: dict[str, nn.Parameter],
@@ -156,14 +228,33 @@ def _borrowed(
     try:
         for group in optimizer.param_groups:
             group["params"] = [new[names[id(p)]] for p in group["params"]]
+            for way in ("foreach", "fused"):  # the same update, operator by operator
+                if way in group:
+                    group[way] = False
         for scalar, number in zip(scalars, numbers, strict=True):
             optimizer.param_groups[scalar.group][scalar.key] = number.item()
         optimizer.state = traced  # type: ignore[assignment]
+        before = _numbers_of(optimizer)
         yield
+        if _numbers_of(optimizer) != before:
+            raise NotTracedError(
+                f"{type(optimizer).__name__} counts in Python, which a graph cannot do: its state has to be "
+                "tensors"
+            )
     finally:
         for group, own in zip(optimizer.param_groups, own_groups, strict=True):
+            group.clear()
             group.update(own)
         optimizer.state = own_state
+
+
+def _numbers_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """What the optimizer keeps as numbers of Python; a graph has them as constants."""
+    plain = (int, float, bool, str)
+    return [
+        {key: value for key, value in entries.items() if isinstance(value, plain)}
+        for entries in (*optimizer.state.values(), *optimizer.param_groups)
+    ]
 
 
 def _updated_state(optimizer: Optimizer, new: dict[str, Tensor]) -> dict[str, Tensor]:

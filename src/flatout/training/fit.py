@@ -53,6 +53,7 @@ def fit(
     resume: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 10.0,
     keep_going: bool = False,
+    check: bool = True,
     source: dict[str, Any] | None = None,
 ) -> Run:
     """Train a model and return the record; the model and the optimizer hold the result, in plain PyTorch.
@@ -65,14 +66,18 @@ def fit(
         optimizer, loss, objective, epochs, steps, batch_size, shuffle, drop_last, seed, scheduler,
             scheduler_per, clip_grad_norm, validation, validate_every, metrics, patience, monitor,
             monitor_mode, workers, name: as in `Task`.
-        plan: how the steps are run; "auto" or the name of a plan.
-        device: where; "auto" is where the model lies.
+        plan: how the steps are run: the name of a plan, or "auto": the winner of a race on copies of the
+            task (see `flatout.race`); a resumed run goes on with the plan it was made with.
+        device: where; "auto" is where the model lies, or, with plan="auto" and a model on the CPU, the
+            device that wins the race.
         progress: True: a bar on a terminal and plain lines elsewhere; False: nothing; None: a bar on a
             terminal and nothing elsewhere; or a `Progress`.
         run_dir: keep the run in a new folder in this one; None: write nothing.
         resume: go on with the run in this folder.
         checkpoint_every: least seconds between two checkpoints; they take at most 5 % of the time.
         keep_going: record on where the loss becomes NaN or infinite.
+        check: let only a plan win the race that computes what eager computes, and replay a step in eager
+            now and then; where the two differ, go back to the last state that agreed and on in eager.
         source: what the caller wants noted in `run.json` about where the task comes from.
 
     Returns:
@@ -112,6 +117,7 @@ def fit(
             resume=None if resume is None else Path(resume),
             checkpoint_every=checkpoint_every,
             keep_going=keep_going,
+            check=check,
             source=source,
         ),
     )

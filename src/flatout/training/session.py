@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +14,15 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from flatout.data.source import Data
 from flatout.plans.base import Loop, scheduler_of_steps
+from flatout.plans.eager import EagerPlan
+from flatout.racing.check import Agreement
 from flatout.report.progress import Progress
 from flatout.task.task import Task
 from flatout.training.chunk import ChunkSize
 from flatout.training.evaluate import evaluate
 from flatout.training.interrupt import interrupts
 from flatout.training.record import Record
+from flatout.training.spot_check import SpotCheck
 from flatout.training.stopping import EarlyStopping
 
 # Without a wish of the user, a training is validated about this often.
@@ -41,6 +46,8 @@ class Session:
         save: called after a chunk to keep a checkpoint, or None.
         save_every: seconds between two checkpoints.
         keep_going: whether to record on where the loss becomes NaN or infinite.
+        plan: the name of the plan the loop belongs to.
+        spot_check: replays a step in eager now and then, or None.
     """
 
     task: Task
@@ -53,11 +60,15 @@ class Session:
     save: Callable[[], object] | None
     save_every: float
     keep_going: bool
+    plan: str = "eager"
+    spot_check: SpotCheck | None = None
 
     def __post_init__(self) -> None:
         self._size = ChunkSize()
         self._saved_at = time.perf_counter()
         self._save_cost = 0.0
+        self._order = torch.empty(0)
+        self.fell_back: dict[str, Any] = {}
         per_step = scheduler_of_steps(self.task, self.data) is not None
         self._epoch_scheduler = None if per_step else self.task.scheduler
 
@@ -81,9 +92,19 @@ class Session:
         if self.finished:
             return "finished"
         validations = len(self.record.history)
+        check = self.spot_check if self.spot_check and self.spot_check.is_due(self._remaining) else None
+        if check is not None:
+            self.loop.store()
+            check.before_step()
         before = time.perf_counter()
-        losses = self._steps(self._budget())
+        losses = self._steps(self._budget() if check is None else 1)
         seconds = time.perf_counter() - before
+        if check is not None:
+            self.loop.store()
+            agreement = check.after_step(self._order, losses)
+            if not agreement.agrees:
+                self._fall_back(check, agreement)
+                return "running"
         self.record.add(losses, seconds)
         self._size.took(len(losses), seconds)
         if self.record.first_bad_step is not None and not self.keep_going:
@@ -92,10 +113,14 @@ class Session:
             self.progress.chunk(
                 done=self.record.step, steps=len(losses), seconds=seconds, loss=float(losses[-1])
             )
-        if self._validation_due(validations):
+        validated = self._validation_due(validations)
+        if validated:
             self.validate()
-            if self.stopping is not None and self.stopping.exhausted:
-                return "stopped early"
+        if check is not None and self.spot_check is not None:
+            self.loop.store()
+            check.agreed()
+        if validated and self.stopping is not None and self.stopping.exhausted:
+            return "stopped early"
         self._save_now_and_then()
         return "finished" if self.finished else "running"
 
@@ -106,6 +131,7 @@ class Session:
         while done < budget:
             epoch = self.data.epoch
             order = self.data.take(budget - done, cross_epochs=self._epoch_scheduler is None)
+            self._order = order
             losses = self.loop.advance(order)
             pieces.append(losses)
             done += len(losses)
@@ -137,11 +163,33 @@ class Session:
         assert self.task.epochs is not None
         return None if per_epoch is None else self.task.epochs * per_epoch
 
+    @property
+    def _remaining(self) -> int | None:
+        return None if self.total_steps is None else self.total_steps - self.record.step
+
+    def _fall_back(self, check: SpotCheck, agreement: Agreement) -> None:
+        """Go back to the last state that agreed, and go on in eager."""
+        at = self.record.step
+        check.go_back()
+        self.task.model.train()
+        message = (
+            f"the plan {self.plan} computes something else than eager at step {at:,}: "
+            f"{agreement.in_words()}. Training went back to step {self.record.step:,} and goes on in eager"
+        )
+        self.fell_back = {"fell_back_from": self.plan, "fell_back_at": at, "fell_back_reason": message}
+        self.plan, self.spot_check = "eager", None
+        self.loop = EagerPlan().prepare(self.task, self.data)
+        self._size = ChunkSize()
+        self.progress.note(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
     def _budget(self) -> int:
         """Steps until the next look: a chunk, less where a validation or the end comes first."""
         budget = self._size.steps
         if self.total_steps is not None:
-            budget = min(budget, self.total_steps - self.record.step)
+            # The last step is left for a look of its own where steps are checked.
+            left = self.total_steps - self.record.step
+            budget = min(budget, left if self.spot_check is None else max(1, left - 1))
         per_epoch = self.data.steps_per_epoch
         if self.validation is not None and per_epoch is not None:
             to_validation = self._validate_every - self.data.epoch % self._validate_every
@@ -183,6 +231,9 @@ class Session:
             return
         begun = time.perf_counter()
         if begun - self._saved_at < max(self.save_every, self._save_cost / _CHECKPOINT_SHARE):
+            return
+        if self.spot_check is not None and self.spot_check.agreed_step != self.record.step:
+            self.spot_check.hurry()  # only a state that agrees with eager is kept
             return
         self.loop.store()
         if not self._is_finite():

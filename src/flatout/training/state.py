@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -16,15 +17,32 @@ from flatout.task.task import Task
 def training_state(task: Task, data: Data) -> dict[str, Any]:
     """Model, optimizer, scheduler, random generators and the position in the order."""
     return {
+        **live_state(task),
         "kinds": _kinds(task),
-        "model": _tensors_of(task.model),
-        "loss": _tensors_of(_loss_of(task)),
-        "optimizer": task.optimizer.state_dict(),
-        "scheduler": None if task.scheduler is None else task.scheduler.state_dict(),
         "order": data.state(),
         "data": data.describe(),
         "random": random_state(),
     }
+
+
+def live_state(task: Task) -> dict[str, Any]:
+    """Model, loss, optimizer and scheduler; the tensors are the live ones."""
+    return {
+        "model": _tensors_of(task.model),
+        "loss": _tensors_of(_loss_of(task)),
+        "optimizer": task.optimizer.state_dict(),
+        "scheduler": None if task.scheduler is None else task.scheduler.state_dict(),
+    }
+
+
+def load_live_state(task: Task, state: dict[str, Any]) -> None:
+    """Put `live_state` of a task like this one into `task`; the two share nothing afterwards."""
+    _load_tensors(task.model, state["model"])
+    _load_tensors(_loss_of(task), state["loss"])
+    # The optimizer keeps the tensors it is given where their type fits.
+    task.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+    if task.scheduler is not None:
+        task.scheduler.load_state_dict(copy.deepcopy(state["scheduler"]))
 
 
 def restore_training_state(task: Task, data: Data, state: dict[str, Any], where: str) -> None:
@@ -48,11 +66,7 @@ def restore_training_state(task: Task, data: Data, state: dict[str, Any], where:
     )
     if difference:
         raise CheckpointError(f"{where} was made by another task: {difference}")
-    _load_tensors(task.model, state["model"])
-    _load_tensors(_loss_of(task), state["loss"])
-    task.optimizer.load_state_dict(state["optimizer"])
-    if task.scheduler is not None:
-        task.scheduler.load_state_dict(state["scheduler"])
+    load_live_state(task, state)
     data.restore(state["order"])
     set_random_state(state["random"])
 

@@ -13,20 +13,22 @@ from flatout.data.check import check_data
 from flatout.data.load import load_data, load_validation
 from flatout.data.source import Data
 from flatout.devices import find_device
-from flatout.errors import NonFiniteLossError, TrainingInterrupted
-from flatout.plans.base import Plan
+from flatout.errors import NonFiniteLossError, TaskError, TrainingInterrupted
 from flatout.plans.registry import find_plan
+from flatout.racing.race import all_devices
 from flatout.report.progress import Progress
 from flatout.task.check import check_task
 from flatout.task.task import Task
+from flatout.training.choose import Choice, choose
 from flatout.training.evaluate import evaluate, metric_names
 from flatout.training.keeper import RunKeeper, first_document
 from flatout.training.record import Record
 from flatout.training.run import Run
 from flatout.training.run_directory import create_run_directory, read_run, this_process
 from flatout.training.session import Session
+from flatout.training.spot_check import SpotCheck
 from flatout.training.state import restore_training_state, training_state
-from flatout.training.stopping import early_stopping
+from flatout.training.stopping import EarlyStopping, early_stopping
 
 
 @dataclass(frozen=True)
@@ -41,39 +43,44 @@ class Options:
     checkpoint_every: float
     keep_going: bool
     source: dict[str, Any] | None
+    check: bool = True
 
 
 def train(task: Task, options: Options) -> Run:
     """Train `task`; the errors are those of `flatout.fit`."""
     check_task(task)
-    plan = find_plan(options.plan)
-    device = _device_for(task.model, options.device)
+    if options.plan != "auto":
+        find_plan(options.plan)
+    places = _devices_for(task.model, options)
     resumed = None if options.resume is None else read_run(options.resume)
-    task.to(device)
-    data, validation = load_data(task, device), load_validation(task, device)
-    check_data(task, data)
-    if validation is not None:
-        check_data(task, validation, "validation")
-    session = _session(task, data, validation, plan, options, None if resumed is None else resumed[2])
-    keeper = _keeper(session, plan, options, None if resumed is None else resumed[0])
-    if keeper is not None:
-        session.save = lambda: keeper.save(session.record, _state(session))
+    recorded = None if resumed is None else resumed[0].get("plan")
     training_modes = [(module, module.training) for module in task.model.modules()]
+    data, validation = _placed(task, places[0])
+    choice = choose(task, options.plan, places, recorded, check=options.check)
+    if choice.device != data.device:
+        data.close()
+        data, validation = _placed(task, choice.device)
+    session = _session(task, data, validation, choice, options, None if resumed is None else resumed[2])
+    keeper = _keeper(session, options, None if resumed is None else resumed[0])
+    if keeper is not None:
+        session.save = lambda: _save(session, keeper)
     try:
         session.progress.start(
             name=task.name,
-            plan=plan.name,
-            device=str(device),
+            plan=session.plan,
+            device=str(data.device),
             total_steps=session.total_steps,
             done=session.record.step,
         )
+        if choice.why is not None:
+            session.progress.note(f"plan {session.plan}: {choice.why}")
         if options.resume is not None and session.finished:
             session.progress.note(
                 f"nothing left to do: {session.record.step:,} steps are done; "
                 "give more epochs (or steps) to go on"
             )
         status = session.run()
-        run = _finish(session, plan, keeper, status)
+        run = _finish(session, keeper, status)
     except BaseException as error:
         if keeper is not None and options.resume is None and _never_began(session, error):
             keeper.discard()
@@ -94,18 +101,33 @@ def _never_began(session: Session, error: BaseException) -> bool:
     return session.record.step == 0 and isinstance(error, Exception)
 
 
-def _device_for(model: nn.Module, wish: str | torch.device) -> torch.device:
-    """The device asked for; "auto" is where the model lies."""
-    if wish != "auto":
-        return find_device(wish)
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+def _devices_for(model: nn.Module, options: Options) -> list[torch.device]:
+    """Where training may run: the device asked for, else where the model lies.
+
+    A model on the CPU for which nothing was asked may go to any device that is here, if it is faster there.
+    """
+    if options.device != "auto":
+        return [find_device(options.device)]
+    here = next((p.device for p in model.parameters()), torch.device("cpu"))
+    free = here.type == "cpu" and options.plan == "auto" and options.resume is None
+    return all_devices() if free else [here]
+
+
+def _placed(task: Task, device: torch.device) -> tuple[Data, Data | None]:
+    """Bring the task to a device; its data there, checked."""
+    task.to(device)
+    data, validation = load_data(task, device), load_validation(task, device)
+    check_data(task, data)
+    if validation is not None:
+        check_data(task, validation, "validation")
+    return data, validation
 
 
 def _session(
     task: Task,
     data: Data,
     validation: Data | None,
-    plan: Plan,
+    choice: Choice,
     options: Options,
     state: dict[str, Any] | None,
 ) -> Session:
@@ -119,18 +141,44 @@ def _session(
         record.restore(state["record"])
         if stopping is not None and state["stopping"] is not None:
             stopping.restore(state["stopping"])
+    task.model.train()
+    loop = choice.prepare(task, data)
+    name = choice.plan.name
     return Session(
         task=task,
         data=data,
         validation=validation,
-        loop=plan.prepare(task, data),
+        loop=loop,
         record=record,
         stopping=stopping,
         progress=options.progress,
         save=None,
         save_every=options.checkpoint_every,
         keep_going=options.keep_going,
+        plan=name,
+        spot_check=_spot_check(task, data, record, stopping) if options.check and name != "eager" else None,
     )
+
+
+def _spot_check(task: Task, data: Data, record: Record, stopping: EarlyStopping | None) -> SpotCheck:
+    """The checks of this training.
+
+    Raises:
+        TaskError: the task cannot be copied, and the checks work on a copy.
+    """
+    try:
+        return SpotCheck(task, data, record, stopping)
+    except Exception as error:
+        raise TaskError(
+            f"{task.name} cannot be copied ({error}), and checking a plan works on a copy: "
+            "take plan='eager', or check=False (--no-check) to go without"
+        ) from error
+
+
+def _save(session: Session, keeper: RunKeeper) -> None:
+    """Keep a checkpoint, and by which plan it was made."""
+    keeper.document |= {"plan": session.plan, **session.fell_back}
+    keeper.save(session.record, _state(session))
 
 
 def _state(session: Session) -> dict[str, Any]:
@@ -142,16 +190,15 @@ def _state(session: Session) -> dict[str, Any]:
     }
 
 
-def _keeper(
-    session: Session, plan: Plan, options: Options, document: dict[str, Any] | None
-) -> RunKeeper | None:
+def _keeper(session: Session, options: Options, document: dict[str, Any] | None) -> RunKeeper | None:
     """The run directory: the one resumed, a new one, or none."""
     if options.resume is not None:
         assert document is not None
         document |= {
             "process": this_process(),
             "total_steps": session.total_steps,
-            "plan": plan.name,
+            "plan": session.plan,
+            "check": options.check,
             "device": str(session.data.device),
         }
         document.pop("error", None)
@@ -162,27 +209,27 @@ def _keeper(
         return None
     document = first_document(
         session.task,
-        plan=plan.name,
+        plan=session.plan,
         device=session.data.device,
         total_steps=session.total_steps,
         source=options.source,
-    )
+    ) | {"check": options.check}
     directory = create_run_directory(options.run_dir, session.task.name, document, _state(session))
     return RunKeeper(directory, document | {"id": directory.name})
 
 
-def _finish(session: Session, plan: Plan, keeper: RunKeeper | None, status: str) -> Run:
+def _finish(session: Session, keeper: RunKeeper | None, status: str) -> Run:
     """The last checkpoint, the best weights, the final figures, and the files of the run."""
     record, stopping, task = session.record, session.stopping, session.task
     if keeper is not None and status != "not finite":
-        keeper.save(record, _state(session))
+        _save(session, keeper)
     best_step = None
     if stopping is not None and stopping.weights is not None and status in ("finished", "stopped early"):
         task.model.load_state_dict(stopping.weights)
         best_step = stopping.best_step
     run = Run(
         task=task.name,
-        plan=plan.name,
+        plan=session.plan,
         device=str(session.data.device),
         losses=record.losses,
         metrics={} if status == "not finite" else _final_metrics(session, best_step),

@@ -1,0 +1,44 @@
+"""Run a task under two plans from the same state and compare everything a step leaves behind."""
+
+import torch
+
+from flatout.data.load import load_data
+from flatout.plans.eager import EagerPlan
+from flatout.plans.native import NativePlan
+from flatout.step.graph import state_of
+
+# float32 keeps 7 digits; twenty steps of sums in another order cost some of them, and an optimizer that
+# divides by a tiny root enlarges what is left.
+TOLERANCE = {
+    torch.float32: (2e-3, 2e-4),
+    torch.float64: (1e-7, 1e-8),
+}  # ATen has 1 / 6 of hardsigmoid in single precision
+
+
+def trained(plan, task, steps=20):
+    """Losses and state after so many steps, in chunks as a training has them."""
+    data = load_data(task, torch.device("cpu"))
+    task.model.train()
+    loop = plan.prepare(task, data)
+    losses = []
+    left = steps
+    while left:
+        order = data.take(min(left, 7))
+        losses.append(loop.advance(order))
+        left -= len(order)
+    loop.store()
+    return torch.cat(losses), {name: tensor.detach() for name, (_, tensor) in state_of(task).items()}
+
+
+def assert_agree(make, steps=20, tolerance=None):
+    """`make()` gives the same task each time; native must do with it what eager does."""
+    ours, state = trained(NativePlan(), make(), steps)
+    theirs, expected = trained(EagerPlan(), make(), steps)
+    assert state.keys() == expected.keys()
+    assert ours.dtype == theirs.dtype
+    rtol, atol = tolerance or TOLERANCE[theirs.dtype]
+    torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol, equal_nan=True)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(
+            state[name], tensor, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
+        )

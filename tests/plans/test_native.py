@@ -1,0 +1,303 @@
+"""The plan native computes what eager computes, whatever the dense network, loss and optimizer."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from agreement import assert_agree, trained
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from networks import OPTIMIZERS, draw_task
+from torch import nn
+from torch.optim import SGD, Adam, lr_scheduler
+
+from flatout.errors import PlanRefusedError
+from flatout.plans.eager import EagerPlan
+from flatout.plans.native import NativePlan
+from flatout.task.task import Task
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+
+
+def pairs(n=27, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    X = torch.randn(n, 5, generator=generator).to(dtype)
+    return X, torch.randint(0, 3, (n,), generator=generator)
+
+
+def task(*between, optimizer=None, **changes):
+    torch.manual_seed(0)
+    kind = changes.pop("model", None)
+    model = kind() if kind else nn.Sequential(nn.Linear(5, 7), *between, nn.Tanh(), nn.Linear(7, 3))
+    made = SGD(model.parameters(), lr=0.1) if optimizer is None else optimizer(model.parameters())
+    if callable(scheduler := changes.get("scheduler")):
+        changes["scheduler"] = scheduler(made)
+    if "objective" not in changes:
+        changes.setdefault("loss", nn.CrossEntropyLoss())
+    return Task(model=model, optimizer=made, **({"data": pairs(), "batch_size": 9, "epochs": 99} | changes))
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=QUIET, derandomize=True)
+@given(st.data())
+def test_a_random_network_agrees(data):
+    assert_agree(draw_task(data.draw))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@settings(max_examples=400, deadline=None, suppress_health_check=QUIET)
+@given(st.data())
+def test_many_random_networks_agree(data):
+    assert_agree(draw_task(data.draw))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_agrees(name):
+    assert_agree(lambda: task(optimizer=OPTIMIZERS[name]))
+
+
+def test_a_second_derivative_in_the_objective_agrees():
+    import pinn
+
+    assert_agree(pinn.task, steps=30)
+
+
+class Tied(nn.Module):
+    """Encodes and decodes with the same weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode, self.decode = nn.Linear(5, 5), nn.Linear(5, 5)
+        self.decode.weight = self.encode.weight
+
+    def forward(self, x):
+        return self.decode(torch.tanh(self.encode(x)))
+
+
+def test_tied_weights_agree():
+    X, _ = pairs()
+    assert_agree(lambda: task(model=Tied, data=(X, X), loss=nn.MSELoss(), optimizer=lambda p: Adam(p, 0.01)))
+
+
+def test_a_batch_that_is_a_dictionary_agrees():
+    X, y = pairs()
+    data = {"x": X, "y": y, "w": torch.linspace(0, 1, len(X))}
+
+    def objective(model, batch):
+        return (
+            nn.functional.cross_entropy(model(batch["x"]), batch["y"], reduction="none")
+            .mul(batch["w"])
+            .mean()
+        )
+
+    assert_agree(lambda: task(data=data, objective=objective))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 3), nn.Linear(2, 3)
+
+    def forward(self, x, z):
+        return self.first(x) * self.second(z)
+
+
+def test_several_inputs_agree():
+    X, y = pairs()
+    assert_agree(lambda: task(model=TwoInputs, data=(X, X[:, 1:3], y)))
+
+
+def test_buffers_are_updated():
+    make = lambda: task(nn.BatchNorm1d(7), drop_last=True)  # noqa: E731
+    assert_agree(make)
+    done = make()
+    _, state = trained(NativePlan(), done, steps=20)
+    assert done.model[1].num_batches_tracked == 20
+    assert state["1.num_batches_tracked"] == 20
+    assert done.model[1].running_var.ne(1).all()
+
+
+def test_parameters_and_buffers_of_the_loss_belong_to_the_state():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3))
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, output, target):
+            self.seen += 1
+            return nn.functional.cross_entropy(output * self.scale, target)
+
+    def make():
+        torch.manual_seed(0)
+        model, loss = nn.Linear(5, 3), Scaled()
+        optimizer = Adam([*model.parameters(), *loss.parameters()], lr=0.01)
+        return Task(model=model, loss=loss, optimizer=optimizer, data=pairs(), batch_size=9, epochs=99)
+
+    assert_agree(make)
+
+
+def test_weights_of_classes_are_read_where_they_lie():
+    weight = torch.tensor([0.2, 0.5, 2.0])
+    assert_agree(lambda: task(loss=lambda o, y: nn.functional.cross_entropy(o, y, weight=weight)))
+
+
+SCHEDULERS = {
+    "each epoch": {"scheduler": lambda o: lr_scheduler.StepLR(o, 2, 0.3)},
+    "each step": {"scheduler": lambda o: lr_scheduler.StepLR(o, 3, 0.7), "scheduler_per": "step"},
+    "cosine": {"scheduler": lambda o: lr_scheduler.CosineAnnealingLR(o, 20), "scheduler_per": "step"},
+    "full batch": {"scheduler": lambda o: lr_scheduler.StepLR(o, 3, 0.7), "batch_size": None},
+}
+
+
+@pytest.mark.parametrize("options", SCHEDULERS.values(), ids=SCHEDULERS)
+def test_a_scheduler_gives_the_learning_rates_of_eager(options):
+    assert_agree(lambda: task(**options))
+    ours, theirs = task(**options), task(**options)
+    trained(NativePlan(), ours)
+    trained(EagerPlan(), theirs)
+    assert ours.optimizer.param_groups[0]["lr"] == theirs.optimizer.param_groups[0]["lr"]
+
+
+def one_cycle(**options):
+    return task(
+        optimizer=lambda p: SGD(p, lr=0.1, momentum=0.9),
+        scheduler=lambda o: lr_scheduler.OneCycleLR(o, 0.2, total_steps=20, **options),
+        scheduler_per="step",
+    )
+
+
+def test_one_cycle_of_the_learning_rate_agrees():
+    assert_agree(lambda: one_cycle(cycle_momentum=False))
+
+
+def test_groups_frozen_parameters_and_clipping_agree():
+    def make():
+        made = task(clip_grad_norm=0.1)
+        made.model[0].bias.requires_grad_(False)
+        groups = [
+            {"params": [made.model[0].weight], "lr": 0.3, "weight_decay": 0.1},
+            {"params": list(made.model[2].parameters()), "betas": (0.5, 0.9)},
+        ]
+        made.optimizer = torch.optim.AdamW(groups, lr=0.01)
+        return made
+
+    assert_agree(make)
+
+
+def test_an_option_changed_between_two_calls_is_followed():
+    def run(plan):
+        from flatout.data.load import load_data
+
+        made = task(optimizer=lambda p: SGD(p, lr=0.1, momentum=0.9))
+        data = load_data(made, torch.device("cpu"))
+        loop = plan.prepare(made, data)
+        losses = [loop.advance(data.take(2)), loop.advance(data.take(1))]
+        made.optimizer.param_groups[0]["momentum"] = 0.1
+        made.optimizer.param_groups[0]["lr"] = 0.5
+        return torch.cat([*losses, *(loop.advance(data.take(2)) for _ in range(4))])
+
+    torch.testing.assert_close(run(NativePlan()), run(EagerPlan()))
+
+
+class Branch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(5, 3)
+
+    def forward(self, x):
+        if x.mean() > 0:
+            return self.fc(x)
+        return -self.fc(x)
+
+
+class Item(Branch):
+    def forward(self, x):
+        return self.fc(x) * x.mean().item()
+
+
+class Rate(Branch):
+    def forward(self, x):
+        return self.fc(x) * torch.rand(3)
+
+
+class Counting(Branch):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.fc(x) * (1.0 if self.calls < 10 else 2.0)
+
+
+class Images(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv1d(1, 2, 3), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(self.conv(x.unsqueeze(1)).flatten(1))
+
+
+REFUSED = {
+    "control flow on data": (lambda: task(model=Branch), r"at test_native\.py:\d+: it decides in Python"),
+    "dropout": (lambda: task(nn.Dropout(0.5)), r"aten\.\S+ in 1 draws random numbers"),
+    "random numbers": (lambda: task(model=Rate), r"test_native\.py:\d+\) draws random numbers"),
+    "a counter in Python": (lambda: task(model=Counting), r"changes the attribute 'calls' of Counting"),
+    "a convolution": (lambda: task(model=Images), r"no loop nest for aten\.convolution\S* in conv"),
+    "a scheduler of the momentum": (one_cycle, "OneCycleLR changes it at each step"),
+    "a step counted in Python": (lambda: task(optimizer=Counted), "counts in Python"),
+}
+
+
+class Counted(SGD):
+    """Keeps its step counter as a number of Python."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["step"] = self.state[p].get("step", 0) + 1
+                self.state[p]["last"] = p.grad.clone()
+                p.data.add_(p.grad, alpha=-group["lr"] / self.state[p]["step"])
+
+
+@pytest.mark.parametrize(("make", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_done_is_refused_by_name(make, said):
+    from flatout.data.load import load_data
+
+    made = make()
+    with pytest.raises(PlanRefusedError, match=said):
+        NativePlan().prepare(made, load_data(made, torch.device("cpu")))
+    losses, _ = trained(EagerPlan(), made, steps=3)  # and eager goes on from the untouched task
+    assert len(losses) == 3
+
+
+def test_a_number_taken_out_of_a_tensor_agrees():
+    assert_agree(lambda: task(model=Item))
+
+
+def test_hooks_on_gradients_are_followed():
+    def make():
+        made = task()
+        made.model[0].weight.register_hook(lambda g: g * 0.5)
+        return made
+
+    assert_agree(make)
+
+
+def test_hooks_around_the_update_are_refused():
+    from flatout.data.load import load_data
+
+    made = task()
+    made.optimizer.register_step_post_hook(lambda *_: None)
+    with pytest.raises(PlanRefusedError, match="hooks around its step"):
+        NativePlan().prepare(made, load_data(made, torch.device("cpu")))
+
+
+def test_nan_comes_out_as_in_eager():
+    X, y = pairs()
+    X[3, 2] = float("nan")
+    assert_agree(lambda: task(data=(X, y), shuffle=False))

@@ -1,0 +1,214 @@
+"""Plans are timed on the task itself, and the best of those that agree with eager wins."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import flatout
+from flatout import PlanRefusedError, fit
+from flatout.plans.base import Plan
+from flatout.plans.eager import EagerLoop, EagerPlan
+from flatout.plans.registry import PLANS
+from flatout.racing import race as racing
+from flatout.racing.kept import kept_decision
+from flatout.racing.race import CopyError, decide, race
+from flatout.report.progress import Silent
+
+
+class WrongLoop(EagerLoop):
+    def advance(self, order):
+        losses = super().advance(order)
+        with torch.no_grad():
+            self._parameters[0].add_(1e-2)
+        return losses
+
+
+class WrongPlan(Plan):
+    name = "wrong"
+    least_setup_s = 0.0
+
+    def prepare(self, task, data):
+        return WrongLoop(task, data)
+
+
+class RefusingPlan(Plan):
+    name = "refusing"
+    least_setup_s = 0.0
+
+    def prepare(self, task, data):
+        raise PlanRefusedError("the operator aten.foo of layer 0 has no lowering")
+
+
+class FailingPlan(RefusingPlan):
+    name = "failing"
+
+    def prepare(self, task, data):
+        raise RuntimeError("boom")
+
+
+class Notes(Silent):
+    def __init__(self):
+        super().__init__()
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    def enter(made):
+        monkeypatch.setitem(PLANS, made.name, made)
+
+    return enter
+
+
+def by_plan(result):
+    return {candidate.plan: candidate for candidate in result.candidates}
+
+
+def test_native_wins_a_long_training_of_a_small_model(make_task):
+    result = race(make_task(steps=10**6), plans=["native"], devices=["cpu"])
+    found = by_plan(result)
+    assert result.winner.plan == "native"
+    assert found["native"].us_per_step < found["eager"].us_per_step
+    assert found["native"].max_abs_diff < 1e-5
+    assert found["native"].predicted_s == pytest.approx(
+        found["native"].setup_s + found["native"].us_per_step, rel=1e-6
+    )
+    assert "native takes" in result.reason and "eager" in result.reason
+    assert "wins" in result.table
+
+
+def test_a_wrong_plan_is_thrown_out(make_task, plan):
+    plan(WrongPlan)
+    result = race(make_task(), plans=["wrong"], devices=["cpu"])
+    wrong = by_plan(result)["wrong"]
+    assert result.winner.plan == "eager"
+    assert wrong.status == "wrong"
+    assert "0.weight differs by" in wrong.reason or "loss" in wrong.reason
+    assert wrong.max_abs_diff > 1e-3
+    assert wrong.predicted_s is None
+
+
+def test_a_plan_that_refuses_or_fails_says_why(make_task, plan):
+    plan(RefusingPlan)
+    plan(FailingPlan)
+    found = by_plan(race(make_task(), plans=["refusing", "failing"], devices=["cpu"]))
+    assert found["refusing"].status == "refused"
+    assert "aten.foo of layer 0" in found["refusing"].reason
+    assert found["failing"].reason == "it failed: RuntimeError: boom"
+
+
+def test_twenty_steps_build_nothing(make_task, monkeypatch):
+    def fails(*_):
+        raise AssertionError("something was set up")
+
+    for other in PLANS.values():
+        if other is not EagerPlan:
+            monkeypatch.setattr(other, "prepare", fails)
+    result = race(make_task(steps=20))
+    assert result.winner.plan == "eager"
+    assert {c.status for c in result.candidates if c.plan != "eager"} == {"skipped"}
+    assert "20 steps take about" in result.reason
+    assert fit(make_task(steps=20)).plan == "eager"
+
+
+def test_the_task_and_the_generators_are_left_alone(make_task):
+    task = make_task(optimizer=torch.optim.Adam, batch_size=5)
+    before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
+    torch.manual_seed(3)
+    np.random.seed(3)
+    random.seed(3)
+    expected = (torch.get_rng_state(), np.random.random(), random.random())
+    torch.manual_seed(3)
+    np.random.seed(3)
+    random.seed(3)
+    race(task, plans=["native"])
+    assert torch.equal(torch.get_rng_state(), expected[0])
+    assert (np.random.random(), random.random()) == expected[1:]
+    assert not task.optimizer.state
+    assert all(torch.equal(tensor, before[name]) for name, tensor in task.model.state_dict().items())
+
+
+def test_a_scheduler_with_a_last_step_is_not_moved_beyond_it(make_task):
+    task = make_task(steps=50)
+    task.scheduler = torch.optim.lr_scheduler.OneCycleLR(task.optimizer, 0.1, total_steps=50)
+    task.scheduler_per = "step"
+    assert race(task).winner.plan == "eager"
+
+
+def test_the_decision_is_kept_and_used_again(make_task, own_cache, monkeypatch):
+    first = decide(make_task(steps=10**6), ["cpu"])
+    assert not first.kept
+    monkeypatch.setattr(racing, "race", lambda *_, **__: pytest.fail("raced again"))
+    again = decide(make_task(steps=10**6), ["cpu"])
+    assert again.kept
+    assert (again.winner, again.reason, again.candidates) == (first.winner, first.reason, first.candidates)
+    with pytest.raises(pytest.fail.Exception):
+        decide(make_task(steps=10**6, batch_size=5), ["cpu"])
+
+
+def test_a_corrupt_decision_is_as_if_it_were_not_there(make_task, own_cache):
+    task = make_task(steps=10**6)
+    places = [torch.device("cpu")]
+    first = decide(task, ["cpu"])
+    (path,) = (own_cache / "decisions").iterdir()
+    assert kept_decision(task, 10**6, places).winner == first.winner
+    for content in ("", "{", "[]", '{"candidates": [], "winner": 0}', "\0", '{"candidates": [{"plan": 1}]}'):
+        path.write_text(content)
+        assert kept_decision(task, 10**6, places) is None
+    path.write_bytes(b"\xff\xfe")
+    assert not decide(task, ["cpu"]).kept
+
+
+def test_auto_trains_with_the_winner_and_says_why(make_task):
+    result = race(make_task(steps=10**5), devices=["cpu"])
+    notes = Notes()
+    run = fit(make_task(steps=10**5), device="cpu", progress=notes)
+    assert run.plan == result.winner.plan == "native"
+    assert notes.notes == [f"plan native: {result.reason}"]
+
+
+def test_data_that_streams_stays_in_eager_and_is_not_used_up(make_task):
+    task = make_task(steps=None, epochs=2)
+    task.data = DataLoader(TensorDataset(*task.data), batch_size=5)
+    result = race(task)
+    assert result.winner.plan == "eager"
+    assert result.winner.us_per_step is None
+    assert "streams in" in result.reason
+    assert fit(task).steps == 10
+
+
+class NoCopy(nn.Linear):
+    def __deepcopy__(self, memo):
+        raise TypeError("not to be copied")
+
+
+def test_a_task_that_cannot_be_copied_says_so_and_trains_in_eager(make_task):
+    model = NoCopy(4, 2)
+    changes = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.01)}
+    task = flatout.Task(**{**vars(make_task(steps=50)), **changes})
+    with pytest.raises(CopyError, match="not to be copied"):
+        race(task)
+    notes = Notes()
+    assert fit(task, progress=notes).plan == "eager"
+    assert "cannot be copied" in notes.notes[0]
+
+
+def test_a_model_too_large_to_copy_says_so(make_task, monkeypatch):
+    class Full:
+        available = 100
+
+    monkeypatch.setattr(racing.psutil, "virtual_memory", Full)
+    with pytest.raises(CopyError, match="too little for the copies of a race"):
+        race(make_task())
+
+
+def test_an_unknown_plan_is_refused(make_task):
+    with pytest.raises(PlanRefusedError, match="did you mean 'native'"):
+        race(make_task(), plans=["natve"])

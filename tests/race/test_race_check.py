@@ -1,0 +1,69 @@
+"""Does a plan compute what eager computes."""
+
+import math
+
+import pytest
+import torch
+
+from flatout.data.load import load_data
+from flatout.plans.eager import EagerPlan
+from flatout.racing.check import TOLERANCES, compare, first_steps, tensors_of
+
+
+def test_the_worst_tensor_is_named_with_its_difference():
+    eager = {"a": torch.ones(3), "b": torch.ones(3)}
+    found = compare({"a": torch.ones(3) + 1e-6, "b": torch.ones(3) + 1e-2}, eager)
+    assert not found.agrees
+    assert found.worst == "b"
+    assert found.max_abs_diff == pytest.approx(1e-2, rel=1e-3)
+    assert "b differs by 0.01 from eager" in found.in_words()
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCES))
+def test_rounding_agrees_and_a_hundred_times_the_tolerance_does_not(dtype):
+    exact = torch.linspace(-3, 3, 7, dtype=dtype)
+    assert compare({"w": exact * (1 + torch.finfo(dtype).eps)}, {"w": exact}).agrees
+    relative, absolute = TOLERANCES[dtype]
+    assert not compare({"w": exact + 100 * (3 * relative + absolute)}, {"w": exact}).agrees
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_have_to_be_in_the_same_places(value):
+    eager = {"w": torch.tensor([1.0, value])}
+    assert compare({"w": torch.tensor([1.0, value])}, eager).agrees
+    assert not compare({"w": torch.tensor([value, 1.0])}, eager).agrees
+    assert not compare({"w": torch.tensor([1.0, 0.0])}, eager).agrees
+    assert not compare({"w": torch.tensor([1.0, -value])}, eager).agrees or math.isnan(value)
+
+
+def test_whole_numbers_have_to_be_equal():
+    assert not compare({"n": torch.tensor([10**6])}, {"n": torch.tensor([10**6 + 1])}).agrees
+
+
+def test_a_missing_tensor_or_another_shape_is_no_agreement():
+    assert not compare({}, {"w": torch.ones(1)}).agrees
+    assert not compare({"w": torch.ones(2)}, {"w": torch.ones(1)}).agrees
+
+
+def test_the_first_steps_include_the_smaller_last_batch(make_task):
+    task = make_task(batch_size=5, optimizer=torch.optim.Adam)
+    sizes = []
+
+    def loss(output, target):
+        sizes.append(len(target))
+        return torch.nn.functional.cross_entropy(output, target)
+
+    task.loss = loss
+    data = load_data(task, torch.device("cpu"))
+    found = first_steps(task, data, EagerPlan().prepare(task, data))
+    assert 2 in sizes and sizes.count(5) == 4
+    assert len(found["the loss"]) == 5
+    assert {"0.weight", "0.weight.exp_avg", "2.bias.step"} <= set(found)
+
+
+def test_what_was_taken_does_not_change_with_the_task(make_task):
+    task = make_task()
+    before = tensors_of(task)
+    with torch.no_grad():
+        task.model[0].weight.zero_()
+    assert before["0.weight"].abs().sum() > 0
