@@ -46,6 +46,7 @@ format: $(VENV)/.dev  ## put the code in its format
 
 bench: $(VENV)/.dev  ## measure the ratios of docs/benchmarks.md on this machine
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/native_plan.py
 
 clean:  ## delete what was installed and built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

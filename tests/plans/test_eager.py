@@ -132,5 +132,7 @@ def test_plans_by_name():
     assert isinstance(find_plan("eager"), EagerPlan)
     assert all(issubclass(plan, Plan) and plan.name == name for name, plan in PLANS.items())
     assert isinstance(prepared(make())[0], Loop)
-    with pytest.raises(PlanRefusedError, match=r"there is no plan 'graph' \(plans: auto, eager, native, compiled\)"):
+    with pytest.raises(
+        PlanRefusedError, match=r"there is no plan 'graph' \(plans: auto, eager, native, compiled\)"
+    ):
         find_plan("graph")

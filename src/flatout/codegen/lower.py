@@ -163,8 +163,19 @@ class Lowerer:
                 where = where + i * stride
             return convert(Load(data, where, dtype), kept)
 
-        rows = Lazy(shape, kept, formula, cost=100, batch_axis=0)
-        batch = self.stored(rows, f"batch_{position}", f"the samples of this step: batch {position}")
+        comment = f"the samples of this step: batch {position}"
+        if row == 1 or not self.batch_last:
+            batch = self.stored(
+                Lazy(shape, kept, formula, cost=100, batch_axis=0), f"batch_{position}", comment
+            )
+        else:
+            # A sample lies in one piece: it is fetched as one, and turned where it is near.
+            whole = Lazy(shape, kept, formula, cost=100, batch_axis=None)
+            rows = self.stored(whole, f"batch_{position}_rows", comment)
+            turned = Lazy(shape, kept, rows.at, cost=100, batch_axis=0)
+            batch = self.stored(turned, f"batch_{position}", f"batch {position}, feature by feature")
+            self._gathered.add(rows.view.buffer)
+            self._rows[batch.view.buffer, batch.view.strides, batch.view.offset] = Stored(rows.view, 0)
         self._gathered.add(batch.view.buffer)
         self.values[node] = batch
 
