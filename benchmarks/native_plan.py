@@ -24,7 +24,7 @@ def main() -> None:
     """Measure every row."""
     threads = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else 1
     torch.set_num_threads(threads)
-    print(f"{machine()}; threads used: {threads}")
+    print(machine())
     print()
     print("| workload | goal | native is faster by (quartiles) | native | eager loop | set-up of native |")
     print("|---|---|---|---|---|---|")

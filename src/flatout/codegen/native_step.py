@@ -159,9 +159,14 @@ class NativeStep:
 
 
 def _threads() -> int:
-    """As many threads as torch may use, where there is a core for each."""
+    """As many as `$FLATOUT_THREADS` says, where there is a core for each; one unless it is set.
+
+    On the two cores it was measured on, a second thread made the large steps slower, not faster
+    (docs/benchmarks.md).
+    """
+    wish = os.environ.get("FLATOUT_THREADS", "1")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(torch.get_num_threads(), available))
+    return max(1, min(int(wish) if wish.isdigit() else 1, available))
 
 
 def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
