@@ -53,8 +53,8 @@ def machine() -> str:
     """Hardware, date and versions in one line."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return (
-        f"{processor()}, {os.cpu_count()} cores, threads used: {torch.get_num_threads()}; {today}; flatout {flatout.__version__}, "
-        f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
+        f"{processor()}, {os.cpu_count()} cores, threads used: {torch.get_num_threads()}; {today}; "
+        f"flatout {flatout.__version__}, torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
     )
 
 
