@@ -54,7 +54,8 @@ def machine() -> str:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return (
         f"{processor()}, {os.cpu_count()} cores, threads used: {torch.get_num_threads()}; {today}; "
-        f"flatout {flatout.__version__}, torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
+        f"flatout {flatout.__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()}"
     )
 
 
