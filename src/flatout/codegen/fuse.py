@@ -25,6 +25,8 @@ from flatout.codegen.nest import (
     Pointwise,
     Program,
     Reduction,
+    ScalarLet,
+    ScalarRef,
     Store,
     Var,
     View,
@@ -219,9 +221,7 @@ def _place_for(kernel: Pointwise, before: list[Kernel]) -> int | None:
         written, read = writes(other), reads(other)
         if written & mine_read or written & mine_written or read & mine_written:
             return None
-        if any(
-            not isinstance(e, Load) and type(e).__name__ == "ScalarRef" for e in walk(expressions(kernel))
-        ) and (type(other).__name__ == "ScalarLet"):
+        if isinstance(other, ScalarLet) and any(isinstance(e, ScalarRef) for e in walk(expressions(kernel))):
             return None
     return None
 

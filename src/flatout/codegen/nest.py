@@ -14,7 +14,7 @@ An address is affine in the loop variables, plus terms that are computed (an ind
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -358,12 +358,3 @@ def convert(expr: Expr, dtype: str) -> Expr:
     if isinstance(expr, Number) and (not isinstance(expr.value, float) or math.isfinite(expr.value)):
         return number(expr.value, dtype)
     return Apply("convert", (expr,), dtype)
-
-
-def substitute(index: Affine, values: Mapping[Var, Affine]) -> Affine:
-    """The index with variables replaced."""
-    result = Affine((), index.constant)
-    for term, coefficient in index.terms:
-        replaced = values.get(term) if isinstance(term, Var) else None
-        result = result + (Affine.of(term) if replaced is None else replaced) * coefficient
-    return result

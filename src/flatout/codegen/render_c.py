@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from flatout.codegen.nest import (
-    SIZES,
     Affine,
     Apply,
     Buffer,
@@ -448,8 +447,3 @@ def literal(number: Number) -> str:
         text = str(np.float32(value))
         return (text if any(c in text for c in ".e") else f"{text}.0") + "f"
     return repr(float(value))
-
-
-def bytes_of(buffer: Buffer) -> int:
-    """How much memory a buffer takes."""
-    return buffer.size * SIZES[buffer.dtype]

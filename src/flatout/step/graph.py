@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
@@ -166,8 +166,3 @@ def named_parameters(task: Task) -> dict[str, nn.Parameter]:
 def scalar_values(task: Task, scalars: tuple[Scalar, ...]) -> list[float]:
     """What the scalars of a step are now."""
     return [float(task.optimizer.param_groups[scalar.group][scalar.key]) for scalar in scalars]
-
-
-def batch_leaves(batch: Any) -> list[Tensor]:
-    """The tensors of a batch, in the order of the layout."""
-    return pytree.tree_leaves(batch)
