@@ -61,13 +61,17 @@ def source_of(
     Raises:
         NotLoweredError: an operator has no loop nest; the message names it and its layer.
     """
-    narrow = [position for position, leaf in enumerate(data) if _fits_int32(leaf)]
-    program = Lowerer(graph, strides, graph.batch_size >= _LEAST_BATCH, narrow).run()
+    program = Lowerer(graph, strides, graph.batch_size >= _LEAST_BATCH, narrow_leaves(data)).run()
     fuse(program)
     if _threads() > 1:
         plan_threads(program)
     offsets, size = plan_memory(program)
     return Source(render(program, offsets, title), program, size)
+
+
+def narrow_leaves(data: Sequence[Tensor]) -> list[int]:
+    """Which leaves of the data the generated code reads as int32, by position."""
+    return [position for position, leaf in enumerate(data) if _fits_int32(leaf)]
 
 
 def _fits_int32(leaf: Tensor) -> bool:
@@ -87,16 +91,16 @@ class NativeStep:
     Args:
         graph: the step.
         state: the live tensors, in the order of the layout; they are updated in place.
-        data: the leaves of the resident data.
+        data: the leaves of the resident data, contiguous.
         title: for the comment at the top of the C.
     """
 
     def __init__(self, graph: StepGraph, state: Sequence[Tensor], data: Sequence[Tensor], title: str) -> None:
         source = source_of(graph, [tuple(t.stride()) for t in state], title, data)
         self.built: Built = build(source.text)
-        self._graph = graph
         self._state = list(state)
-        self.use_data(data)
+        self._constants = list(graph.constants().values())
+        self._data = list(data)
         self._arena = torch.zeros(source.arena + _ALIGNMENT, dtype=torch.uint8)
         self._function = getattr(self.built.library, FUNCTION)
         self._function.restype = None
@@ -105,20 +109,17 @@ class NativeStep:
         assert source.program.loss is not None
         self._loss_dtype = getattr(torch, source.program.loss.dtype)
 
-    def use_data(self, data: Sequence[Tensor]) -> None:
-        """Take the samples from these leaves from now on."""
-        self._data = [*(leaf.contiguous() for leaf in data), *self._graph.constants().values()]
-
-    def bind(self, state: Sequence[Tensor]) -> None:
-        """Work on these tensors from now on; they have the shapes and strides of those before.
+    def bind(self, state: Sequence[Tensor], data: Sequence[Tensor]) -> None:
+        """Work on these tensors from now on, with these leaves of the data.
 
         Raises:
-            ValueError: they have not.
+            ValueError: the state has not the shapes and strides it had before.
         """
         for old, new in zip(self._state, state, strict=True):
             if old.shape != new.shape or old.stride() != new.stride() or old.dtype != new.dtype:
                 raise ValueError("the state has another layout than the one that was compiled")
         self._state = list(state)
+        self._data = list(data)
 
     def run(self, order: Tensor, scalars: Tensor) -> Tensor:
         """Run `len(order)` steps; returns their losses.
@@ -138,7 +139,7 @@ class NativeStep:
             ctypes.c_void_p(order.data_ptr()),
             ctypes.c_long(order.stride(0) if len(order) > 1 else 0),
             _pointers(self._state),
-            _pointers(self._data),
+            _pointers([*self._data, *self._constants]),
             ctypes.c_void_p(scalars.data_ptr()),
             ctypes.c_void_p(losses.data_ptr()),
             ctypes.c_void_p(arena),

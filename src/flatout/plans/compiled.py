@@ -71,6 +71,8 @@ class _Step:
 class CompiledLoop(TracedLoop):
     """Steps compiled by Inductor, one for each batch size."""
 
+    plan = "compiled"
+
     def __init__(self, task: Task, data: ResidentData) -> None:
         self._steps: dict[int, _Step] = {}
         super().__init__(task, data)
@@ -96,8 +98,7 @@ class CompiledLoop(TracedLoop):
     def steps(self, order: Tensor) -> Tensor:
         step = self._steps[order.shape[1]]
         state, call = live_state(self.task), step.call
-        rows = torch.tensor(self.scalars_of(step.graph.scalars, len(order)), dtype=torch.float64)
-        scalars = [list(row.unbind(0)) for row in rows.view(len(order), -1).unbind(0)]
+        scalars = [list(row.unbind(0)) for row in self.scalars_of(step.graph.scalars, len(order)).unbind(0)]
         losses: list[Tensor] = []
         with torch.no_grad():
             if step.gathers:
@@ -105,7 +106,8 @@ class CompiledLoop(TracedLoop):
                     losses.append(call([*state, *self.leaves, index, *numbers])[0])
             else:
                 for batch, numbers in zip(self.data.batches(order), scalars, strict=True):
-                    losses.append(call([*state, *pytree.tree_leaves(batch), *numbers])[0])
+                    leaves = self.leaves if batch is self.data.tensors else pytree.tree_leaves(batch)
+                    losses.append(call([*state, *leaves, *numbers])[0])
         return torch.stack(losses) if losses else torch.empty(0, device=self.data.device)
 
 

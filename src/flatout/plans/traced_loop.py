@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from flatout.data.resident import ResidentData
 from flatout.data.source import Data
+from flatout.errors import PlanRefusedError
 from flatout.plans.base import Loop, scheduler_of_steps
 from flatout.plans.eager import EagerLoop
 from flatout.step.graph import Scalar, scalar_values, state_of
@@ -24,9 +25,18 @@ class TracedLoop(Loop):
     Args:
         task: what to train; it lies on the device of the data.
         data: its resident data.
+
+    Attributes:
+        plan: the name of the plan, for its messages.
+        task, data: the arguments.
+        leaves: the tensors of the data, contiguous.
     """
 
+    plan: ClassVar[str]
+
     def __init__(self, task: Task, data: ResidentData) -> None:
+        self._refuse_cycled_options(task)
+        self._options = _options(task)
         self._bind(task, data)
         traced = with_state(task, data)
         for batch_size in data.batch_sizes:
@@ -47,13 +57,17 @@ class TracedLoop(Loop):
         """Run the steps of `order`; the optimizer has its state."""
 
     def advance(self, order: Tensor) -> Tensor:
+        if _options(self.task) != self._options:
+            return self._eager.advance(order)  # someone changed what is a constant in the step
         if has_state(self.task):
             return self.steps(order)
         first = self._eager.advance(order[:1])  # the optimizer makes its state in its own first step
         return torch.cat([first, self.steps(order[1:]).to(first.dtype)]) if len(order) > 1 else first
 
     def for_task(self, task: Task, data: Data) -> Loop | None:
-        if not isinstance(data, ResidentData) or _layout(task, data) != _layout(self.task, self.data):
+        if not isinstance(data, ResidentData) or _options(task) != self._options:
+            return None
+        if self.layout(task, data) != self.layout(self.task, self.data):
             return None
         twin = copy.copy(self)
         twin._bind(task, data)
@@ -62,27 +76,55 @@ class TracedLoop(Loop):
     def _bind(self, task: Task, data: ResidentData) -> None:
         self.task = task
         self.data = data
-        self.leaves = pytree.tree_leaves(data.tensors)
+        self.leaves = [leaf.contiguous() for leaf in pytree.tree_leaves(data.tensors)]
         self._scheduler = scheduler_of_steps(task, data)
         self._eager = EagerLoop(task, data)
 
-    def scalars_of(self, scalars: tuple[Scalar, ...], steps: int) -> list[list[float]]:
-        """The learning rates of the next steps, a list a step; moves the scheduler on."""
+    def layout(self, task: Task, data: ResidentData) -> list[object]:
+        """What a prepared step takes for granted of a task and its data."""
+        tensors = [*task.model.parameters(), *task.model.buffers(), *pytree.tree_leaves(data.tensors)]
+        return [
+            type(task.optimizer),
+            task.clip_grad_norm,
+            data.batch_sizes,
+            *((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in tensors),
+        ]
+
+    def scalars_of(self, scalars: tuple[Scalar, ...], steps: int) -> Tensor:
+        """The learning rates of the next steps, float64 `[steps, scalars]`; moves the scheduler on."""
         if self._scheduler is None:
-            return [scalar_values(self.task, scalars)] * steps
+            now = torch.tensor([scalar_values(self.task, scalars)], dtype=torch.float64)
+            return now.expand(steps, -1).contiguous()
         optimizer: Any = self.task.optimizer
         rows = []
         for _ in range(steps):
             rows.append(scalar_values(self.task, scalars))
             optimizer._opt_called = True  # schedulers watch for calls of `optimizer.step`; there are none
             self._scheduler.step()
-        return rows
+        return torch.tensor(rows, dtype=torch.float64).view(steps, -1)
+
+    def _refuse_cycled_options(self, task: Task) -> None:
+        pending: list[Any] = [task.scheduler]
+        while pending:
+            scheduler = pending.pop()
+            if getattr(scheduler, "cycle_momentum", False):
+                raise PlanRefusedError(
+                    f"the plan {self.plan} has the momentum as a constant, and {type(scheduler).__name__} "
+                    "changes it at each step (cycle_momentum=False leaves it alone)"
+                )
+            pending += getattr(scheduler, "_schedulers", [])
 
 
-def _layout(task: Task, data: ResidentData) -> list[object]:
-    """What a compiled step takes for granted."""
-    tensors = [*task.model.parameters(), *task.model.buffers(), *pytree.tree_leaves(data.tensors)]
-    return [data.batch_sizes, *((t.shape, t.stride(), t.dtype, t.device) for t in tensors)]
+# Of a group of parameters: what comes in with each step, and what schedulers note for themselves.
+_NOT_BAKED = {"params", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr"}
+
+
+def _options(task: Task) -> list[dict[str, Any]]:
+    """The options of the optimizer that a prepared step has as constants."""
+    return [
+        {key: value for key, value in group.items() if key not in _NOT_BAKED and "momentum_" not in key}
+        for group in task.optimizer.param_groups
+    ]
 
 
 def with_state(task: Task, data: ResidentData) -> Task:
