@@ -146,6 +146,27 @@ def test_weights_of_classes_are_read_where_they_lie():
     assert_agree(lambda: task(loss=lambda o, y: nn.functional.cross_entropy(o, y, weight=weight)))
 
 
+class NamedLikeC(nn.Module):
+    """Its layers and parameters have names that mean something else in C."""
+
+    def __init__(self):
+        super().__init__()
+        self.tanh, self.main = nn.Tanh(), nn.Linear(5, 3)
+        for name in ("order", "steps", "int", "c1", "v2", "i0", "exp", "total", "größe"):
+            self.register_parameter(name, nn.Parameter(torch.rand(3)))
+
+    def forward(self, x):
+        x = self.tanh(self.main(x)).exp() + torch.tanh(self.order).log_softmax(0)
+        return (
+            x * self.steps + self.int * self.c1 / self.v2.exp() - self.i0 - self.exp * self.total - self.größe
+        )
+
+
+def test_names_of_the_model_that_mean_something_in_c_agree():
+    X, y = pairs(dtype=torch.float64)
+    assert_agree(lambda: task(model=lambda: NamedLikeC().double(), data=(X, y)))
+
+
 SCHEDULERS = {
     "each epoch": {"scheduler": lambda o: lr_scheduler.StepLR(o, 2, 0.3)},
     "each step": {"scheduler": lambda o: lr_scheduler.StepLR(o, 3, 0.7), "scheduler_per": "step"},

@@ -7,6 +7,7 @@ stored last, so that everything before it reads the old state.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -53,6 +54,16 @@ _VIEWS = {
     aten.squeeze.dim, aten.expand.default, aten.detach.default, aten.clone.default, aten.select.int,
     aten.slice.Tensor, aten.t.default, aten.transpose.int, aten._unsafe_view.default, aten.reshape.default,
 }  # fmt: skip
+
+# Names that mean something else in the generated function: words of C, what it takes and calls, its locals.
+_TAKEN = re.compile(
+    r"auto|bool|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|"
+    r"long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|typeof|asm|union|unsigned|"
+    r"void|volatile|while|u?int\d+_t|order|order_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
+    r"[sd]gemm_?|total|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
+    r"a?(sin|cos|tan)h?|atan2|exp[2m]?1?|log(10|2|1p)?|erfc?|pow|sqrt|floor|ceil|trunc|fmod|f?abs|rint|hypot|"
+    r"fmax|fmin|isnan|isinf|signbit|copysign|NAN|INFINITY|linux|unix|main"
+)
 
 
 class NotLoweredError(Exception):
@@ -103,8 +114,9 @@ class Lowerer:
 
     def name(self, wish: str) -> str:
         """A name that is free, made of letters that C allows."""
-        base = "".join(c if c.isalnum() else "_" for c in wish).strip("_") or "t"
+        base = "".join(c if c.isascii() and c.isalnum() else "_" for c in wish).strip("_") or "t"
         base = f"t_{base}" if base[0].isdigit() else base
+        base = f"{base}_" if _TAKEN.fullmatch(base) else base
         turn = self._names.get(base, 0)
         self._names[base] = turn + 1
         return base if not turn else f"{base}_{turn}"
