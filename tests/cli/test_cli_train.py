@@ -337,6 +337,13 @@ def test_another_model_s_run_is_not_resumed(table):
     assert "[5, " in said
 
 
+def test_a_resumed_run_is_not_put_elsewhere(tmp_path):
+    flatout("train", "iris", "--steps", 2, cwd=tmp_path)
+    run = only_run(tmp_path)
+    words = refused("train", "--resume", run, "--runs-dir", "elsewhere", cwd=tmp_path)
+    assert "run_dir is elsewhere, but a resumed run goes on in its own folder" in words
+
+
 def test_a_truncated_run_directory(tmp_path):
     flatout("train", "iris", "--epochs", 2, cwd=tmp_path)
     run = only_run(tmp_path)

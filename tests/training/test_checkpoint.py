@@ -12,10 +12,11 @@ import pytest
 import torch
 from cases import Noisy, base, mlp, pairs, scheduled
 from hand_written import assert_same_run, assert_same_weights
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim import lr_scheduler
 
-from flatout import CheckpointError, TrainingInterrupted, fit
+from flatout import CheckpointError, TaskError, TrainingInterrupted, fit
 from flatout.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from flatout.training.run_directory import this_process
 
@@ -228,3 +229,62 @@ def test_a_folder_that_can_only_be_read(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(CheckpointError, match="Permission denied"):
         fit(**base(), run_dir=tmp_path)
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next_run(tmp_path, monkeypatch):
+    """It is killed as it is about to give the folder its name; a process at work is left alone."""
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("pathlib.Path.rename", lambda *_: sys.exit(1))
+        fit(**base(), run_dir=tmp_path)
+    (mine,) = tmp_path.iterdir()
+    assert (mine / "run.json").exists()
+    with subprocess.Popen([sys.executable, "-c", ""]) as other:
+        ended = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{other.pid}-"))
+        shutil.copytree(mine, ended)
+        elsewhere = tmp_path / f".new-elsewhere-{other.pid}-1"
+        elsewhere.mkdir()
+    run = fit(**base(), run_dir=tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere, run.directory])
+
+
+def test_what_a_killed_process_left_in_a_run_goes_with_the_resume(stopped, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        patch.setattr("pathlib.Path.replace", lambda *_: sys.exit(1))
+        fit(**base(), resume=stopped)
+    assert [path.name for path in stopped.glob(".*")]
+    fit(**base(), resume=stopped)
+    assert not [path.name for path in stopped.glob(".*")]
+
+
+def test_a_resumed_run_stays_in_its_folder(stopped, tmp_path):
+    with pytest.raises(TaskError, match=r"run_dir is \S+other, but a resumed run goes on in its own folder"):
+        fit(**base(), resume=stopped, run_dir=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    assert fit(**base(), resume=stopped, run_dir=stopped.parent).directory == stopped
+
+
+class Turning(nn.Module):
+    """Complex weights of double precision."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.turn = nn.Parameter(torch.randn(4, 3, dtype=torch.complex128))
+
+    def forward(self, x):
+        return (x.to(torch.complex128) @ self.turn).abs()
+
+
+def test_complex_weights_are_kept_and_resumed(tmp_path, stop_at, single_steps):
+    make = lambda: base(Turning(), lambda p: torch.optim.Adam(p, lr=0.05))  # noqa: E731
+    whole, rest = make(), make()
+    expected = fit(**whole)
+    with pytest.raises(TrainingInterrupted) as caught:
+        fit(**make(), run_dir=tmp_path, progress=stop_at(7))
+    run = fit(**rest, resume=caught.value.run.directory)
+    assert_same_run(run, expected)
+    assert_same_weights(rest["model"], whole["model"])
+    kept = load_file(run.directory / "model.safetensors")["turn"]
+    assert torch.equal(torch.view_as_complex(kept), whole["model"].turn)

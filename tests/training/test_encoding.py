@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from flatout import CheckpointError
 from flatout.training.encoding import decode, encode
 
-DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8, torch.complex64]
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool, torch.uint8]
+DTYPES += [torch.complex64, torch.complex128]
 tensors = st.builds(
     lambda dtype, shape, fill: torch.full(shape, fill).to(dtype),
     st.sampled_from(DTYPES),
@@ -74,6 +75,13 @@ def test_tensors_are_copies():
     tensor += 1
     assert held["a"].sum() == 0
     assert held["a"].is_contiguous()
+
+
+def test_a_conjugate_is_written_as_what_it_is():
+    for dtype in (torch.complex64, torch.complex128):
+        held, value = {}, torch.tensor([1 + 2j], dtype=dtype).conj()
+        back = decode(encode([value], held), safetensors.torch.load(safetensors.torch.save(held)))
+        assert back[0].tolist() == [1 - 2j]
 
 
 @pytest.mark.parametrize("value", [{1, 2}, object(), lambda: None, b"bytes"])

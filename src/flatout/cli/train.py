@@ -47,8 +47,9 @@ def train(
         Path | None, typer.Option(help="Go on with the run in this folder.", rich_help_panel=_RUN)
     ] = None,
     runs_dir: Annotated[
-        Path, typer.Option(help="Where the folder of the run is made.", rich_help_panel=_RUN)
-    ] = Path("runs"),
+        Path | None,
+        typer.Option(help="Where the folder of the run is made: runs, unless given.", rich_help_panel=_RUN),
+    ] = None,
     keep_going: Annotated[
         bool,
         typer.Option(
@@ -97,7 +98,7 @@ def fitted(
     source: dict[str, Any],
     plan: str,
     device: str,
-    runs_dir: Path,
+    runs_dir: Path | None,
     resume: Path | None,
     keep_going: bool,
     check: bool,
@@ -116,7 +117,7 @@ def fitted(
             plan=plan,
             device=device,
             progress=not quiet,
-            run_dir=runs_dir,
+            run_dir=Path("runs") if runs_dir is None and resume is None else runs_dir,
             resume=resume,
             keep_going=keep_going,
             check=check,

@@ -145,8 +145,11 @@ def write_synced(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one whole."""
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
+    """Write a file so that a reader sees the old one or the new one whole.
+
+    What a killed process left half-written has the same name, and goes with the next write.
+    """
+    aside = path.with_name(f".new-{path.name}")
     try:
         write_synced(aside, content)
         aside.replace(path)

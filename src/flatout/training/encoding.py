@@ -3,6 +3,7 @@
 A value JSON cannot hold is a dict with one key that begins with `$` and says what it is:
 
     {"$tensor": "optimizer.state.0.exp_avg"}    a tensor, by its name in the safetensors file
+    {"$complex": {"$tensor": ...}}              a complex128 tensor, its parts in a last axis of 2
     {"$tuple": [...]}                           a tuple
     {"$dict": [[key, value], ...]}              a dict whose keys are not all strings
     {"$counter": [[key, count], ...]}           a collections.Counter
@@ -36,10 +37,12 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
         >>> decode(_, tensors)["betas"]
         (0.9, 0.99)
     """
+    if isinstance(value, Tensor) and value.dtype == torch.complex128:
+        return {"$complex": encode(as_stored(value), tensors, name)}
     if isinstance(value, Tensor):
         while name in tensors:
             name += "'"  # keys with dots in them can give two tensors one path
-        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        tensors[name] = as_stored(value)
         return {"$tensor": name}
     if isinstance(value, np.generic):
         value = value.item()
@@ -58,6 +61,14 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
         f"cannot save {name or 'the state'}: it is a {type(value).__name__}; "
         "a checkpoint holds tensors, numbers, text, lists and dicts"
     )
+
+
+def as_stored(tensor: Tensor) -> Tensor:
+    """A copy on the host as safetensors takes it: complex128, which it has not, as float64 `[..., 2]`."""
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    if plain.dtype == torch.complex128:
+        plain = torch.view_as_real(plain)
+    return plain.clone(memory_format=torch.contiguous_format)
 
 
 def _encode_dict(value: dict[Any, Any], tensors: dict[str, Tensor], name: str) -> Any:
@@ -89,6 +100,8 @@ def _decode_marked(key: str, content: Any, tensors: dict[str, Tensor]) -> Any:
     match key:
         case "$tensor":
             return tensors[content]
+        case "$complex":
+            return torch.view_as_complex(decode(content, tensors))
         case "$tuple":
             return tuple(decode(item, tensors) for item in content)
         case "$dict":

@@ -73,7 +73,8 @@ def fit(
         progress: True: a bar on a terminal and plain lines elsewhere; False: nothing; None: a bar on a
             terminal and nothing elsewhere; or a `Progress`.
         run_dir: keep the run in a new folder in this one; None: write nothing.
-        resume: go on with the run in this folder.
+        resume: go on with the run in this folder, and keep it there; with a `run_dir` that is not the folder
+            it lies in, an error.
         checkpoint_every: least seconds between two checkpoints; they take at most 5 % of the time.
         keep_going: record on where the loss becomes NaN or infinite.
         check: let only a plan win the race that computes what eager computes, and replay a step in eager

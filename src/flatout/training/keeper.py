@@ -20,6 +20,7 @@ import flatout._version
 from flatout.errors import CheckpointError
 from flatout.task.task import Task
 from flatout.training.checkpoint import checkpoints, replace_file, save_checkpoint
+from flatout.training.encoding import as_stored
 from flatout.training.record import Record
 from flatout.training.run import Run
 from flatout.training.run_directory import CHECKPOINT_FOLDER, this_process, write_document
@@ -52,7 +53,7 @@ class RunKeeper:
         try:
             replace_file(self.directory / "losses.npy", _npy(run))
             weights = {
-                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                name: as_stored(tensor)
                 for name, tensor in model.state_dict().items()
                 if isinstance(tensor, torch.Tensor)
             }

@@ -8,6 +8,7 @@
       checkpoint/         to resume from
 
 The folder appears with one rename, its first checkpoint inside, so that whatever is there can be resumed.
+Until then it is `.new-<host>-<process>-...`; what a killed process left is cleared by the next run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from flatout.training.checkpoint import load_checkpoint, replace_file, save_chec
 
 RUN_FILE = "run.json"
 CHECKPOINT_FOLDER = "checkpoint"
+# Folders under way, by host, because another's processes cannot be seen from here.
+_ASIDE = f".new-{''.join(c for c in platform.node() if c.isalnum()) or 'host'}-"
 # The start of a process, in seconds, is told from the clock, which is now and then set right.
 _SAME_TIME = 2.0
 
@@ -39,7 +42,8 @@ def create_run_directory(parent: Path, name: str, document: dict[str, Any], stat
     Raises:
         CheckpointError: it cannot be written; nothing is left behind.
     """
-    aside = parent / f".new-{os.getpid()}-{id(document)}"
+    aside = parent / f"{_ASIDE}{os.getpid()}-{id(document)}"
+    _clear_left_over(parent)
     try:
         aside.mkdir(parents=True)
         save_checkpoint(aside / CHECKPOINT_FOLDER, 0, state)
@@ -60,6 +64,14 @@ def create_run_directory(parent: Path, name: str, document: dict[str, Any], stat
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear_left_over(parent: Path) -> None:
+    """Delete what processes that are no more had begun to write in `parent`."""
+    for path in parent.glob(f"{_ASIDE}*"):
+        process = path.name.removeprefix(_ASIDE).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _free_names(parent: Path, name: str) -> Iterator[str]:

@@ -51,6 +51,7 @@ def train(task: Task, options: Options) -> Run:
     check_task(task)
     if options.plan != "auto":
         find_plan(options.plan)
+    _check_folders(options)
     places = _devices_for(task.model, options)
     resumed = None if options.resume is None else read_run(options.resume)
     recorded = None if resumed is None else resumed[0].get("plan")
@@ -94,6 +95,17 @@ def train(task: Task, options: Options) -> Run:
             module.training = training
     _raise_unless_done(run, session, keeper, options)
     return run
+
+
+def _check_folders(options: Options) -> None:
+    """A resumed run goes on in its own folder."""
+    run_dir, resume = options.run_dir, options.resume
+    if run_dir is None or resume is None or resume.resolve().parent == run_dir.resolve():
+        return
+    raise TaskError(
+        f"run_dir is {run_dir}, but a resumed run goes on in its own folder, {resume}: leave run_dir "
+        "(--runs-dir) out, or leave resume (--resume) out to begin a new run there"
+    )
 
 
 def _never_began(session: Session, error: BaseException) -> bool:
