@@ -1,7 +1,10 @@
 """Sources become libraries: which compiler, what is kept, and what is never loaded."""
 
 import ctypes
+import hashlib
 import os
+import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -85,6 +88,54 @@ def test_without_a_folder_it_is_built_aside(tmp_path, monkeypatch):
     assert answer()[1] == 1
 
 
+def test_a_folder_of_another_user_is_not_used(folder, monkeypatch):
+    answer()
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(CacheError, match="belongs to another user"):
+        cache_folder()
+    built, value = answer()
+    assert (built.fresh, value) == (True, 1)
+
+
+def test_a_library_that_cannot_be_loaded_is_built_anew(folder):
+    """Its checksum is right, but it is for another machine."""
+    code = f"from flatout.codegen.build import build; build({SOURCE % 1!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)  # here it would be loaded already
+    (library,) = folder.glob("*.so")
+    library.unlink()
+    library.write_bytes(b"for another machine")
+    library.chmod(0o600)
+    library.with_suffix(".sha256").write_text(hashlib.sha256(library.read_bytes()).hexdigest())
+    built, value = answer()
+    assert (built.fresh, value) == (True, 1)
+
+
+def test_a_read_only_folder_is_no_obstacle(folder, monkeypatch):
+    find_compiler()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CacheError, match="cannot be written"):
+        cache_folder()
+    assert answer()[1] == 1
+    assert not list(folder.iterdir())
+
+
+def test_no_folder_at_all_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FLATOUT_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(CacheError, match="there is no folder to build a library in: Not a directory"):
+        answer()
+
+
+def test_a_compiler_that_fills_the_disk_works_aside(folder, tmp_path, monkeypatch):
+    full = (
+        f'case "$*" in *{folder}*) echo "ld: final link failed: No space left on device" >&2; exit 1;; esac'
+    )
+    monkeypatch.setenv("CC", script(tmp_path / "mycc", f'{full}\nexec cc "$@"'))
+    assert answer()[1] == 1
+    assert not list(folder.glob("*.so"))
+
+
 def test_a_full_disk_is_no_obstacle(monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -93,11 +144,20 @@ def test_a_full_disk_is_no_obstacle(monkeypatch):
     assert answer(4)[1] == 4
 
 
-def test_an_edited_source_runs(tmp_path, monkeypatch):
+def test_an_edited_source_runs_in_place_of_the_one_it_was_made_from(tmp_path, monkeypatch):
     edited = tmp_path / "mine.c"
-    edited.write_text(SOURCE % 42)
+    edited.write_text("/* a step */\n" + SOURCE % 42)
     monkeypatch.setenv("FLATOUT_SOURCE", str(edited))
-    assert answer(1)[1] == 42
+    built = build("/* a step */\n" + SOURCE % 1)
+    assert (built.library.answer(), built.edited) == (42, True)
+    other = build("/* another step */\n" + SOURCE % 1)
+    assert (other.library.answer(), other.edited) == (1, False)
+
+
+def test_an_edited_source_that_cannot_be_read_is_named(monkeypatch):
+    monkeypatch.setenv("FLATOUT_SOURCE", "/no/such/step.c")
+    with pytest.raises(CacheError, match=r"FLATOUT_SOURCE is /no/such/step\.c, which cannot be read"):
+        answer()
 
 
 def test_the_compiler_of_the_environment_is_used(tmp_path, monkeypatch):
@@ -107,10 +167,25 @@ def test_the_compiler_of_the_environment_is_used(tmp_path, monkeypatch):
     assert "-shared" in note.read_text()
 
 
-def test_a_compiler_that_cannot_be_run_is_named(monkeypatch):
-    monkeypatch.setenv("CC", "/does/not/exist")
-    with pytest.raises(NoCompilerError, match="/does/not/exist"):
+@pytest.mark.parametrize("wish", ["/does/not/exist", "'cc", " ", "false"])
+def test_a_compiler_that_cannot_be_run_is_named(monkeypatch, wish):
+    monkeypatch.setenv("CC", wish)
+    with pytest.raises(NoCompilerError, match=re.escape(f"CC is {wish!r}, but that cannot be run")):
         find_compiler()
+
+
+def test_a_compiler_that_makes_nothing_is_told(folder, monkeypatch):
+    monkeypatch.setenv("CC", "true")
+    with pytest.raises(CompilerFailedError, match="it said nothing and wrote no library"):
+        answer()
+    assert not list(folder.glob("*.so"))
+
+
+def test_a_compiler_that_makes_something_else_is_told(tmp_path, monkeypatch):
+    code = 'while [ "$1" != -o ]; do [ "$1" = --version ] && exit; shift; done; echo text > "$2"'
+    monkeypatch.setenv("CC", script(tmp_path / "mycc", code))
+    with pytest.raises(CompilerFailedError, match=r"mycc made of \S+step\.c cannot be loaded"):
+        answer()
 
 
 def test_no_compiler_at_all(tmp_path, monkeypatch):
@@ -128,6 +203,16 @@ def test_a_failing_compiler_is_quoted_and_the_file_kept(folder):
     assert str(kept) in str(caught.value)
     assert kept.read_text() == "this is not C\n"
     assert not list(folder.glob("*.so"))
+
+
+def test_without_a_folder_the_file_is_kept_too(tmp_path, monkeypatch):
+    find_compiler()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CompilerFailedError) as caught:
+        build("this is not C\n")
+    kept = Path(re.search(r"failed on (\S+): ", str(caught.value))[1])
+    assert kept.read_text() == "this is not C\n"
+    shutil.rmtree(kept.parent)
 
 
 def test_two_processes_build_at_once(folder):

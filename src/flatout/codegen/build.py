@@ -4,17 +4,21 @@ Libraries lie in a folder only their user can write: `$FLATOUT_CACHE`, else `fla
 folder. A library is named by the checksum of its source, its headers, the compiler and the CPU; beside it
 lie the source, for reading, and the checksum of the library, without which it is not loaded.
 
-To run C of your own: edit the kept source and name it in `$FLATOUT_SOURCE`.
+To run C of your own: edit the kept source and name it in `$FLATOUT_SOURCE`. It runs in place of the source it
+was made from, which its first line tells.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flatout._version
@@ -25,7 +29,7 @@ _HERE = Path(__file__).parent
 
 
 class CacheError(Exception):
-    """The folder for libraries cannot be used; the message says why."""
+    """A folder or file of libraries cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +40,45 @@ class Built:
         library: the handle.
         source: the C file it was built from.
         fresh: whether it was built just now.
+        edited: whether it is of the file in `$FLATOUT_SOURCE`.
     """
 
     library: ctypes.CDLL
     source: Path
     fresh: bool
+    edited: bool = False
 
 
 def build(source: str) -> Built:
     """The library of a C source, from the cache or the compiler.
 
     Raises:
-        NoCompilerError: there is no compiler, and the library is not kept.
-        CompilerFailedError: the compiler did not accept the source; the file is kept and named.
+        NoCompilerError: there is no compiler.
+        CompilerFailedError: the compiler made no library of the source; the file is kept and named.
+        CacheError: no folder can be written, or `$FLATOUT_SOURCE` cannot be read.
     """
-    edited = os.environ.get("FLATOUT_SOURCE")
-    if edited:
-        source = Path(edited).read_text()
+    edit = edited_source()
+    if edit is not None and edit.partition("\n")[0].strip() == source.partition("\n")[0].strip():
+        return replace(_build(edit), edited=True)
+    return _build(source)
+
+
+def edited_source() -> str | None:
+    """The text of the file in `$FLATOUT_SOURCE`, or None.
+
+    Raises:
+        CacheError: it cannot be read.
+    """
+    path = os.environ.get("FLATOUT_SOURCE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise CacheError(f"FLATOUT_SOURCE is {path}, which cannot be read: {error}") from error
+
+
+def _build(source: str) -> Built:
     compiler = find_compiler()
     key = _key(source, compiler)
     try:
@@ -61,7 +87,8 @@ def build(source: str) -> Built:
         return _build_aside(source, compiler)
     library, kept = folder / f"{key}.so", folder / f"{key}.c"
     if _is_sound(library):
-        return Built(ctypes.CDLL(str(library)), kept, fresh=False)
+        with suppress(OSError):  # where it cannot be loaded all the same, it is built anew
+            return Built(ctypes.CDLL(str(library)), kept, fresh=False)
     try:
         _write_aside(kept, source.encode())
         with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as aside:
@@ -71,11 +98,13 @@ def build(source: str) -> Built:
             fresh.chmod(0o600)
             fresh.replace(library)
             _write_aside(library.with_suffix(".sha256"), checksum.encode())
+        return Built(ctypes.CDLL(str(library)), kept, fresh=True)
     except CompilerFailedError as error:
-        raise CompilerFailedError(f"the C compiler failed on {kept}:\n{error}") from None
-    except OSError:
+        if os.strerror(errno.ENOSPC) in str(error):
+            return _build_aside(source, compiler)
+        raise CompilerFailedError(f"the C compiler failed on {kept}: {error}") from None
+    except OSError:  # the disk is full or read-only, or nothing on it may be run
         return _build_aside(source, compiler)
-    return Built(ctypes.CDLL(str(library)), kept, fresh=True)
 
 
 def cache_folder() -> Path:
@@ -137,10 +166,22 @@ def _write_aside(path: Path, content: bytes) -> None:
 
 
 def _build_aside(source: str, compiler: Compiler) -> Built:
-    """Without a cache: built in a temporary folder that is gone when the library is loaded."""
-    with tempfile.TemporaryDirectory(prefix="flatout-") as folder:
-        path = Path(folder) / "step.c"
+    """Without a cache: built in a temporary folder, which stays only where the compiler fails."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="flatout-"))
+        path = folder / "step.c"
         path.write_text(source)
-        library = path.with_suffix(".so")
+    except OSError as error:
+        raise CacheError(f"there is no folder to build a library in: {error.strerror or error}") from error
+    library = path.with_suffix(".so")
+    try:
         compiler.build(path, _HERE, library)
-        return Built(ctypes.CDLL(str(library)), path, fresh=True)
+        loaded = ctypes.CDLL(str(library))
+    except CompilerFailedError as error:
+        raise CompilerFailedError(f"the C compiler failed on {path}: {error}") from None
+    except OSError as error:
+        raise CompilerFailedError(
+            f"what the C compiler {compiler.command[0]} made of {path} cannot be loaded: {error}"
+        ) from error
+    shutil.rmtree(folder, ignore_errors=True)
+    return Built(loaded, path, fresh=True)

@@ -35,7 +35,7 @@ class NoCompilerError(Exception):
 
 
 class CompilerFailedError(Exception):
-    """The compiler did not accept the source; the message is the compiler's."""
+    """The compiler made no library of the source; the message is the compiler's."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,17 @@ class Compiler:
         """Compile a source into a shared library.
 
         Raises:
-            CompilerFailedError: it did not accept the source, or could not write the library.
+            CompilerFailedError: it did not accept the source, or wrote no library.
         """
         call = [*self.command, *self.flags, f"-I{include}", str(source), "-o", str(library), "-lm"]
-        done = subprocess.run(call, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip()
-            raise CompilerFailedError(f"{shlex.join(call)}\n{said}")
+        try:
+            done = subprocess.run(call, capture_output=True, text=True, errors="replace", check=False)
+        except OSError as error:
+            raise CompilerFailedError(f"{self.command[0]} cannot be run: {error.strerror}") from error
+        if done.returncode != 0 or not library.exists():
+            said = (done.stderr or done.stdout).strip() or "it said nothing and wrote no library"
+            gist = next((line for line in said.splitlines() if "error" in line.lower()), said.splitlines()[0])
+            raise CompilerFailedError(f"{gist}\n{shlex.join(call)}\n{said}")
 
 
 def find_compiler() -> Compiler:
@@ -77,9 +81,14 @@ def find_compiler() -> Compiler:
 @functools.cache
 def _found(wish: str | None, path: str | None) -> Compiler:
     if wish:
-        compiler = _tried(tuple(shlex.split(wish)))
+        try:
+            compiler = _tried(tuple(shlex.split(wish)))
+        except ValueError:  # quotes that do not close
+            compiler = None
         if compiler is None:
-            raise NoCompilerError(f"CC is {wish!r}, but that cannot be run")
+            raise NoCompilerError(
+                f"CC is {wish!r}, but that cannot be run as a C compiler: set it to one, or unset it"
+            )
         return compiler
     for name in _CANDIDATES:
         if shutil.which(name) and (compiler := _tried((name,))):
@@ -95,7 +104,7 @@ def _found(wish: str | None, path: str | None) -> Compiler:
 def _tried(command: tuple[str, ...]) -> Compiler | None:
     try:
         done = subprocess.run(
-            [*command, "--version"], capture_output=True, text=True, check=False, timeout=30
+            [*command, "--version"], capture_output=True, text=True, errors="replace", check=False, timeout=30
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,14 @@ def source_of(
     if _threads() > 1:
         plan_threads(program)
     offsets, size = plan_memory(program)
-    return Source(render(program, offsets, title), program, size)
+    return Source(_marked(render(program, offsets, title)), program, size)
+
+
+def _marked(text: str) -> str:
+    """The source with its checksum in the first line, which tells an edit what it was made from."""
+    checksum = hashlib.sha256(text.encode()).hexdigest()[:8]
+    first, _, rest = text.partition("\n")
+    return f"{first.removesuffix(' */')} (generated as {checksum}) */\n{rest}"
 
 
 def narrow_leaves(data: Sequence[Tensor]) -> list[int]:

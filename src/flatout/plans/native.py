@@ -6,6 +6,8 @@ and the optimizer. What it cannot do it refuses, naming the operator and the lay
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -46,6 +48,13 @@ class NativeLoop(TracedLoop):
     def __init__(self, task: Task, data: ResidentData) -> None:
         self._steps: dict[int, tuple[StepGraph, NativeStep]] = {}
         super().__init__(task, data)
+        edit = os.environ.get("FLATOUT_SOURCE")
+        if edit and not any(step.built.edited for _, step in self._steps.values()):
+            raise PlanRefusedError(
+                f"the plan native does not run {edit} (FLATOUT_SOURCE): its first line is not that of "
+                f"the C of {task.name}, so it was made from another step; write it anew with "
+                "flatout graph --code and edit that, keeping its first line"
+            )
 
     def build(self, task: Task, batch_size: int) -> None:
         (batch,) = self.data.batches(torch.arange(batch_size).view(1, -1))

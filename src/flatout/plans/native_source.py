@@ -62,4 +62,4 @@ def native_source(graph: StepGraph, task: Task) -> NativeSource:
         return NativeSource(text, None, str(error))
     if not kept.exists():
         return NativeSource(text, None, "it is not kept: the cache folder cannot be used")
-    return NativeSource(text, kept)
+    return NativeSource(kept.read_text(), kept)

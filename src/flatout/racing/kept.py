@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import flatout._version
-from flatout.codegen.build import CacheError, cache_folder
+from flatout.codegen.build import CacheError, cache_folder, edited_source
 from flatout.codegen.compiler import cpu
 from flatout.plans.registry import PLANS
 from flatout.racing.result import Candidate, Race
@@ -87,6 +87,7 @@ def _signature(task: Task, steps: int, devices: list[torch.device]) -> dict[str,
         "plans": list(PLANS),
         "threads": torch.get_num_threads(),
         "compiler": [os.environ.get("CC"), *(shutil.which(name) for name in ("cc", "gcc", "clang"))],
+        "edited": edited_source(),
         "versions": [flatout._version.__version__, torch.__version__, cpu()],
     }
 
