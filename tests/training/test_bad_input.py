@@ -110,6 +110,9 @@ BAD = {
     r"the loss does not depend on the parameters": lambda: base(
         loss=lambda output, target: nn.functional.cross_entropy(output.detach(), target)
     ),
+    r"the loss does not depend on the parameters of the model: no gradient reaches them": lambda: base(
+        loss=lambda output, target: torch.ones((), requires_grad=True) * output.detach().sum()
+    ),
     r"the loss must be a scalar tensor, but is a float": lambda: base(
         loss=lambda output, target: nn.functional.cross_entropy(output.detach(), target).item()
     ),
@@ -144,6 +147,24 @@ def test_bad_input_is_told_and_nothing_is_written(message, tmp_path):
     case = BAD[message]()
     with pytest.raises(TaskError, match=message):
         fit(**case, run_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+ABOUT_THE_LOSS = [message for message in BAD if message.startswith("the loss") or "no trainable" in message]
+
+
+@pytest.mark.parametrize("message", ABOUT_THE_LOSS)
+@pytest.mark.parametrize("plan", ["native", "compiled"])
+def test_a_bad_loss_is_told_whatever_the_plan(message, plan, tmp_path):
+    """Also before an optimizer without state, whose first step is not made in eager."""
+    for optimizer in (None, torch.optim.Adam):
+        case = BAD[message]()
+        if optimizer is not None and "no trainable" not in message:
+            case["optimizer"] = optimizer(case["model"].parameters())
+        elif plan == "compiled" and "no gradient reaches" in message:
+            continue  # it can be compiled, which takes seconds; the first spot check tells
+        with pytest.raises(TaskError, match=message):
+            fit(**case, plan=plan, run_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

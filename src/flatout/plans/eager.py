@@ -22,7 +22,7 @@ from flatout.plans.quick_step import (
     quick_step,
     quick_zero_grad,
 )
-from flatout.step.loss import loss_function, raise_bad_loss, trained_parameters
+from flatout.step.loss import loss_function, raise_bad_loss, raise_independent_loss, trained_parameters
 from flatout.task.task import Task
 
 
@@ -49,6 +49,7 @@ class EagerLoop(Loop):
         self._scheduler = scheduler_of_steps(task, data)
         self._clip = task.clip_grad_norm
         self._parameters = trained_parameters(task)
+        self._reached = False
         self._update = self._update_by_closure if _wants_closure(task) else self._update_by_step
 
     def advance(self, order: Tensor) -> Tensor:
@@ -75,6 +76,8 @@ class EagerLoop(Loop):
             raise_bad_loss(loss)
         self._zero_grad()
         self._backward(loss)
+        if not self._reached:
+            self._check_reached()
         if self._clip is not None:
             clip_grad_norm_(self._parameters, self._clip)
         self._step()
@@ -89,12 +92,20 @@ class EagerLoop(Loop):
                 raise_bad_loss(loss)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            if not self._reached:
+                self._check_reached()
             if self._clip is not None:
                 clip_grad_norm_(self._parameters, self._clip)
             return loss
 
         loss: Any = self._optimizer.step(closure)  # type: ignore[arg-type]
         return torch.as_tensor(loss, device=self._data.device).detach()
+
+    def _check_reached(self) -> None:
+        """In the first step: a loss can have a gradient that reaches none of the parameters."""
+        self._reached = any(parameter.grad is not None for parameter in self._parameters)
+        if not self._reached:
+            raise_independent_loss()
 
 
 def _wants_closure(task: Task) -> bool:

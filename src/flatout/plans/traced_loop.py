@@ -39,8 +39,13 @@ class TracedLoop(Loop):
         self._options = _options(task)
         self._bind(task, data)
         traced = with_state(task, data)
-        for batch_size in data.batch_sizes:
-            self.build(traced, batch_size)
+        try:
+            for batch_size in data.batch_sizes:
+                self.build(traced, batch_size)
+        except PlanRefusedError:
+            if traced is task:
+                a_step_ahead(task, data)  # raises where it is the task, not the plan, that is at fault
+            raise
 
     @abstractmethod
     def build(self, task: Task, batch_size: int) -> None:
@@ -129,8 +134,15 @@ def _options(task: Task) -> list[dict[str, Any]]:
 
 def with_state(task: Task, data: ResidentData) -> Task:
     """The task, or, where its optimizer has made no state yet, a copy that has taken a step."""
-    if has_state(task):
-        return task
+    return task if has_state(task) else a_step_ahead(task, data)
+
+
+def a_step_ahead(task: Task, data: ResidentData) -> Task:
+    """A copy that has taken one step in eager.
+
+    Raises:
+        TaskError: the loss is no scalar, or does not depend on the parameters.
+    """
     ahead = task.copied_to(data.device)
     EagerLoop(ahead, data).advance(torch.arange(data.batch_size).view(1, -1))
     return ahead

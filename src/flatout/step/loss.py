@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor
 
@@ -30,7 +30,7 @@ def loss_function(task: Task) -> Callable[[Batch], Tensor]:
     return of_pair
 
 
-def raise_bad_loss(loss: Any) -> None:
+def raise_bad_loss(loss: Any) -> NoReturn:
     """Say what is wrong with a loss that no gradient can be taken of."""
     if not isinstance(loss, Tensor):
         raise TaskError(
@@ -42,6 +42,11 @@ def raise_bad_loss(loss: Any) -> None:
             f"the loss must be a scalar, but has shape {list(loss.shape)}; "
             "reduce it, for example with .mean()"
         )
+    raise_independent_loss()
+
+
+def raise_independent_loss() -> NoReturn:
+    """Say that no gradient reaches what is trained."""
     raise TaskError(
         "the loss does not depend on the parameters of the model: no gradient reaches them "
         "(was it computed under torch.no_grad(), or from .detach(), .item() or .numpy()?)"

@@ -13,7 +13,7 @@ from flatout.data.source import Batch
 from flatout.devices.placement import find_device
 from flatout.errors import TaskError
 from flatout.step.graph import StepGraph
-from flatout.step.loss import loss_function, raise_bad_loss, trained_parameters
+from flatout.step.loss import loss_function, raise_bad_loss, raise_independent_loss, trained_parameters
 from flatout.step.trace import trace as trace_step
 from flatout.step.untouched import NotTracedError
 from flatout.task.check import check_task
@@ -73,9 +73,10 @@ def _one_step(task: Task, batch: Batch) -> None:
     if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
         raise_bad_loss(loss)
     parameters = trained_parameters(task)
-    for parameter, gradient in zip(
-        parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True
-    ):
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise_independent_loss()
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     step: Any = task.optimizer.step
     step(lambda: loss)  # some optimizers want a closure
