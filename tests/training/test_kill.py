@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import random
+import shutil
 import time
 
 import numpy as np
@@ -35,8 +36,9 @@ def unbroken():
     return run.losses, whole["model"].state_dict()
 
 
-def start(processes, parent, directory=None):
-    child = processes.Process(target=train_or_resume, args=(str(parent), directory and str(directory)))
+def start(processes, parent, directory=None, plan="eager"):
+    arguments = (str(parent), directory and str(directory), plan)
+    child = processes.Process(target=train_or_resume, args=arguments)
     child.start()
     return child
 
@@ -77,8 +79,8 @@ def step_of(directory):
     return json.loads((directory / "run.json").read_text())["steps"]
 
 
-def assert_resumes_to(unbroken, processes, parent, directory):
-    child = start(processes, parent, directory)
+def assert_resumes_to(unbroken, processes, parent, directory, plan="eager"):
+    child = start(processes, parent, directory, plan)
     child.join(60)
     assert child.exitcode == 0, said(parent)
     losses, weights = unbroken
@@ -132,3 +134,27 @@ def test_killed_while_resuming_again_and_again(tmp_path, processes, unbroken):
         wait_for_resume(directory, child)
         kill(child, moments.uniform(0, 0.1))
     assert_resumes_to(unbroken, processes, tmp_path, directory)
+
+
+@pytest.mark.parametrize(
+    ("plan", "kills"), [("native", 4), pytest.param("compiled", 3, marks=pytest.mark.slow)]
+)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_killed_under_another_plan(tmp_path, processes, plan, kills):
+    """The run goes on with the plan it was made with, to the bits of one that was not killed."""
+    whole = case(plan)
+    losses = fit(**whole, plan=plan).losses
+    seed = random.randrange(2**32)
+    print(f"the moments are those of random.Random({seed})")
+    moments = random.Random(seed)
+    steps = []
+    for turn in range(kills):
+        parent = tmp_path / str(turn)
+        parent.mkdir()
+        child = start(processes, parent, plan=plan)
+        directory = wait_for_run(parent, child)
+        kill(child, moments.uniform(0, 0.5))
+        steps.append(step_of(directory))
+        assert_resumes_to((losses, whole["model"].state_dict()), processes, parent, directory, plan)
+        assert json.loads((directory / "run.json").read_text())["plan"] == plan
+    assert min(steps) < len(losses), steps

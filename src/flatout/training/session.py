@@ -80,19 +80,28 @@ class Session:
             while status == "running":
                 status = self._chunk()
                 if interrupt.requested and status == "running":
-                    status = "interrupted"
+                    status = self._checked_end()
         self.loop.store()
         seen = self.record.history[-1]["step"] if self.record.history else None
         if status == "finished" and self.validation is not None and seen != self.record.step:
             self.validate()
         return status
 
+    def _checked_end(self) -> str:
+        """Interrupted: where steps are checked, after one more that is, so that the state kept agrees."""
+        if self.spot_check is not None and self.spot_check.agreed_step != self.record.step:
+            self.spot_check.hurry()
+            status = self._chunk()
+            if status != "running":
+                return status
+        return "interrupted"
+
     def _chunk(self) -> str:
         """One chunk and the look after it; returns how things stand."""
         if self.finished:
             return "finished"
         validations = len(self.record.history)
-        check = self.spot_check if self.spot_check and self.spot_check.is_due(self._remaining) else None
+        check = self.spot_check if self.spot_check and self.spot_check.is_due(self._to_last_step) else None
         if check is not None:
             self.loop.store()
             check.before_step()
@@ -164,8 +173,22 @@ class Session:
         return None if per_epoch is None else self.task.epochs * per_epoch
 
     @property
-    def _remaining(self) -> int | None:
-        return None if self.total_steps is None else self.total_steps - self.record.step
+    def _to_last_step(self) -> int | None:
+        """Steps until the next that may be the last: of all, or before the validation that may end it."""
+        left = None if self.total_steps is None else self.total_steps - self.record.step
+        to_validation = self._to_validation
+        if self.stopping is None or to_validation is None or not self.stopping.may_stop_next:
+            return left
+        return to_validation if left is None else min(left, to_validation)
+
+    @property
+    def _to_validation(self) -> int | None:
+        """Steps until the next validation; None where there is none, or nobody can foresee it."""
+        per_epoch = self.data.steps_per_epoch
+        if self.validation is None or per_epoch is None:
+            return None
+        epochs = self._validate_every - self.data.epoch % self._validate_every
+        return epochs * per_epoch - self.data.position
 
     def _fall_back(self, check: SpotCheck, agreement: Agreement) -> None:
         """Go back to the last state that agreed, and go on in eager."""
@@ -187,13 +210,12 @@ class Session:
         """Steps until the next look: a chunk, less where a validation or the end comes first."""
         budget = self._size.steps
         if self.total_steps is not None:
-            # The last step is left for a look of its own where steps are checked.
-            left = self.total_steps - self.record.step
-            budget = min(budget, left if self.spot_check is None else max(1, left - 1))
-        per_epoch = self.data.steps_per_epoch
-        if self.validation is not None and per_epoch is not None:
-            to_validation = self._validate_every - self.data.epoch % self._validate_every
-            budget = min(budget, to_validation * per_epoch - self.data.position)
+            budget = min(budget, self.total_steps - self.record.step)
+        if self._to_validation is not None:
+            budget = min(budget, self._to_validation)
+        last = self._to_last_step
+        if self.spot_check is not None and last is not None:
+            budget = min(budget, max(1, last - 1))  # the last step is left for a look of its own
         return budget
 
     @property

@@ -1,13 +1,13 @@
 """Now and then a step of a plan is replayed in eager, so that a wrong number is not kept.
 
-At the first step, about every two seconds, and at the last step, a copy of the task gets the state before
-the step and makes the same step in eager. Where the two agree the state is remembered; where they do not,
-training goes back to the state remembered last and goes on in eager.
+At the first step, about every two seconds, and at the last step (that of an early stop and of Ctrl-C too), a
+copy of the task gets the state before the step and makes the same step in eager. Where the two agree the
+state is remembered; where they do not, training goes back to the state remembered last and on in eager.
 
 The copy calls the real `forward`. Numbers the model keeps in attributes, such as a count of its calls, are
 moved on as the calls that were not made would have moved them. What is not seen: a count kept outside the
-modules, a change that shows only between two checks, and what is done after the last check where training
-is interrupted, stops early, or leaves the numbers.
+modules, a change that shows only between two checks, and what is done after the last check where the loss
+becomes NaN or infinite.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SpotCheck:
         self._agreed = self._snapshot()
 
     def is_due(self, remaining: int | None) -> bool:
-        """Whether the next step should be replayed; `remaining` steps are left of the training."""
+        """Whether the next step should be replayed; `remaining` are left to the one that may be the last."""
         if self._checked_at is None or remaining == 1 or self._hurried:
             return True
         pause = max(SECONDS_BETWEEN, self._cost / _SHARE)

@@ -46,6 +46,11 @@ class EarlyStopping:
         """Whether it is time to stop."""
         return self.waited >= self.patience
 
+    @property
+    def may_stop_next(self) -> bool:
+        """Whether training stops after the next validation, if that is no better."""
+        return self.waited + 1 >= self.patience
+
     def state(self) -> dict[str, Any]:
         """What a resumed training needs."""
         return {
