@@ -1,12 +1,14 @@
 """A step is replayed in eager now and then; training under the plan native."""
 
 import math
+import shutil
 
 import pytest
 import torch
 from cases import base, mlp, pairs
 from hand_written import assert_same_run
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from flatout import NonFiniteLossError, TrainingInterrupted, fit
 from flatout.plans.eager import EagerLoop
@@ -72,6 +74,45 @@ def test_a_model_that_changes_at_its_thousandth_call_is_caught(tmp_path, frozen,
     assert document["plan"] == "eager"
     assert document["fell_back_from"] == "native"
     assert "went back to step" in document["fell_back_reason"]
+
+
+class Switched(nn.Module):
+    """Does what its attribute says, which is not changed by calling it, so that it can be traced."""
+
+    factor = 1.0
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def switching():
+    """From the thousandth step on the layer does something else."""
+    layer = Switched()
+    case = base(mlp(layer), epochs=None, steps=2000, batch_size=None)
+
+    def rate(step):
+        layer.factor = 1.0 if step < 1000 else 1.5
+        return 1.0
+
+    return case | {"scheduler": LambdaLR(case["optimizer"], rate), "scheduler_per": "step"}
+
+
+@pytest.mark.parametrize("plan", ["native", "compiled"])
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler")
+def test_a_model_that_is_changed_at_the_thousandth_step_is_caught(plan, tmp_path):
+    """Nothing stands in for the plan here: its step is traced before the change and knows nothing of it."""
+    unchecked = fit(**switching(), plan=plan, check=False)
+    expected = fit(**switching(), plan="eager")
+    torch.testing.assert_close(unchecked.losses[:1000], expected.losses[:1000], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(unchecked.losses[1001:], expected.losses[1001:], rtol=1e-2)
+    said = rf"the plan {plan} computes something else than eager at step 1,999: (the loss|\d\S+) differs by "
+    said += r"[\d.e-]+ from eager \(allowed: [\d.e-]+\)\. Training went back to step 1 and goes on in eager"
+    with pytest.warns(RuntimeWarning, match=said):
+        run = fit(**switching(), plan=plan, run_dir=tmp_path)
+    assert run.plan == "eager"
+    torch.testing.assert_close(run.losses, expected.losses, rtol=1e-4, atol=1e-5)
+    document = read_document(run.directory)
+    assert (document["fell_back_from"], document["fell_back_at"]) == (plan, 1999)
 
 
 def test_auto_gives_what_eager_gives_for_such_a_model():
