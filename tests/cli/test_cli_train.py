@@ -337,6 +337,12 @@ def test_another_model_s_run_is_not_resumed(table):
     assert "[5, " in said
 
 
+def test_a_plan_that_is_asked_for_and_refuses_is_status_2(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-cc")
+    words = refused("train", "iris", "--plan", "native", cwd=tmp_path)
+    assert "the plan native cannot run iris: CC is 'no-such-cc', but that cannot be run" in words
+
+
 def test_a_resumed_run_is_not_put_elsewhere(tmp_path):
     flatout("train", "iris", "--steps", 2, cwd=tmp_path)
     run = only_run(tmp_path)
