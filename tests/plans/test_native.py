@@ -146,6 +146,40 @@ def test_weights_of_classes_are_read_where_they_lie():
     assert_agree(lambda: task(loss=lambda o, y: nn.functional.cross_entropy(o, y, weight=weight)))
 
 
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.fc = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.words(x).mean(1))
+
+
+@pytest.mark.parametrize("wrong", [9, -1, 10**12])
+def test_an_index_that_is_none_is_told_as_in_eager(wrong):
+    """C would read or write beside the tensor."""
+    from flatout import fit
+
+    def made(inputs=None, labels=None):
+        x, y = torch.arange(54).view(27, 2) % 9, pairs()[1]
+        if labels is None:
+            x[20, 1] = wrong
+        else:
+            y[20] = wrong
+        return task(model=Words, data=(x, y), loss=twice, batch_size=8)
+
+    def twice(output, target):
+        return 2 * nn.functional.cross_entropy(output, target)
+
+    for part in ({"inputs": True}, {"labels": True}):
+        said = []
+        for plan in ("eager", "native"):
+            with pytest.raises(IndexError) as caught:
+                fit(made(**part), plan=plan)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+
+
 class NamedLikeC(nn.Module):
     """Its layers and parameters have names that mean something else in C."""
 

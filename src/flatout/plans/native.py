@@ -16,12 +16,14 @@ from flatout.codegen.build import CacheError
 from flatout.codegen.compiler import CompilerFailedError, NoCompilerError
 from flatout.codegen.lower import NotLoweredError
 from flatout.codegen.native_step import NativeStep, narrow_leaves
+from flatout.data.check import is_cross_entropy
 from flatout.data.resident import ResidentData
 from flatout.data.source import Data
 from flatout.errors import PlanRefusedError
 from flatout.plans.base import Loop, Plan
 from flatout.plans.traced_loop import TracedLoop, live_state
 from flatout.step.graph import StepGraph
+from flatout.step.loss import loss_function
 from flatout.step.trace import trace
 from flatout.step.untouched import NotTracedError
 from flatout.task.task import Task
@@ -47,6 +49,7 @@ class NativeLoop(TracedLoop):
 
     def __init__(self, task: Task, data: ResidentData) -> None:
         self._steps: dict[int, tuple[StepGraph, NativeStep]] = {}
+        _check_indices(task, data)
         super().__init__(task, data)
         edit = os.environ.get("FLATOUT_SOURCE")
         if edit and not any(step.built.edited for _, step in self._steps.values()):
@@ -73,3 +76,22 @@ class NativeLoop(TracedLoop):
         # Loading a state puts new tensors into the optimizer, and another task may share the step.
         step.bind(live_state(self.task), self.leaves)
         return step.run(order, self.scalars_of(graph.scalars, len(order)))
+
+
+def _check_indices(task: Task, data: ResidentData) -> None:
+    """Let eager look at every sample once where whole numbers of the data may be indices.
+
+    Generated C reads at an index without asking whether it is one of the tensor's; eager asks, and what it
+    raises is raised here. The labels of a cross-entropy were checked with the data.
+    """
+    leaves = pytree.tree_leaves(data.tensors)
+    known = leaves[-1:] if is_cross_entropy(task.loss) else []
+    if all(leaf.is_floating_point() or any(leaf is one for one in known) for leaf in leaves):
+        return
+    twin = task.copied_to(data.device)
+    loss_of = loss_function(twin)
+    size = data.batch_size
+    with torch.random.fork_rng(devices=[]):
+        for begin in range(0, data.samples, size):
+            index = torch.arange(size) + min(begin, data.samples - size)
+            loss_of(next(iter(data.batches(index.view(1, -1)))))
