@@ -356,3 +356,30 @@ def test_nan_comes_out_as_in_eager():
     X, y = pairs()
     X[3, 2] = float("nan")
     assert_agree(lambda: task(data=(X, y), shuffle=False))
+
+
+def test_names_that_mean_something_in_c_agree():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tanh = nn.Linear(4, 5)
+            self.v1 = nn.Parameter(torch.randn(5))
+            self.step = nn.Parameter(torch.randn(5))
+            self.größe = nn.Parameter(torch.randn(1))
+            self.register_parameter("int", nn.Parameter(torch.randn(5)))
+
+        def forward(self, x):
+            return torch.exp(torch.tanh(self.tanh(x) * self.v1 + self.step)) * self.größe + self.int
+
+    def make():
+        torch.manual_seed(0)
+        model = Odd().double()
+        return Task(
+            model=model,
+            data=(torch.randn(20, 4, dtype=torch.float64), torch.randn(20, 5, dtype=torch.float64)),
+            loss=nn.MSELoss(),
+            optimizer=SGD(model.parameters(), lr=0.01),
+            epochs=100,
+        )
+
+    assert_agree(make, steps=3)

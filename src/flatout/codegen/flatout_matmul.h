@@ -11,6 +11,8 @@
 static inline FO_V FO(load)(const FO_T *p) { return *(const FO_U *)p; }
 static inline void FO(store)(FO_T *p, FO_V v) { *(FO_U *)p = v; }
 
+typedef FO_T FO(piece) __attribute__((vector_size(FO_DOT_COLUMNS * sizeof(FO_T))));
+
 /* rows x vectors of out at once: out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n]; b and out are
    contiguous along n. */
 FO_INLINE void FO(block)(const int rows, const int vectors, long K, const FO_T *a, long a_m, long a_k,
@@ -99,21 +101,38 @@ FO_INLINE void FO(matmul)(long M, long N, long K, const FO_T *a, long a_m, long 
 #undef FO_PART
 }
 
+#undef FO_EACH_LANE
+#if FO_W == 16
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h), f(4, h), f(5, h), f(6, h), f(7, h), \
+    f(8, h), f(9, h), f(10, h), f(11, h), f(12, h), f(13, h), f(14, h), f(15, h)
+#elif FO_W == 8
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h), f(4, h), f(5, h), f(6, h), f(7, h)
+#elif FO_W == 4
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h)
+#else
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h)
+#endif
+
 /* Lane i of the result is the total of sums[i]; a tree that adds pairs of vectors instead of lanes. */
 FO_INLINE FO_V FO(totals)(FO_V *sums)
 {
-    FO_UNROLL
-    for (int half = 1; half < FO_W; half *= 2) {
-        FO_I keep, swap;
-        FO_UNROLL
-        for (int lane = 0; lane < FO_W; lane++) {
-            keep[lane] = lane & half ? lane + FO_W : lane;
-            swap[lane] = lane & half ? (lane ^ half) + FO_W : lane ^ half;
-        }
-        FO_UNROLL
-        for (int i = 0; i < FO_W; i += 2 * half)
-            sums[i] = FO_SHUFFLE(sums[i], sums[i + half], keep) + FO_SHUFFLE(sums[i], sums[i + half], swap);
+#define FO_KEEP(lane, half) ((lane) & (half) ? (lane) + FO_W : (lane))
+#define FO_SWAP(lane, half) (((lane) ^ (half)) + ((lane) & (half) ? FO_W : 0))
+#define FO_LEVEL(half)                                                                             \
+    if (half < FO_W) {                                                                             \
+        const FO_I keep = {FO_EACH_LANE(FO_KEEP, half)}, swap = {FO_EACH_LANE(FO_SWAP, half)};     \
+        FO_UNROLL                                                                                  \
+        for (int i = 0; i + half < FO_W; i += 2 * half)                                            \
+            sums[i] = FO_SHUFFLE(sums[i], sums[i + half], keep) +                                  \
+                      FO_SHUFFLE(sums[i], sums[i + half], swap);                                   \
     }
+    FO_LEVEL(1)
+    FO_LEVEL(2)
+    FO_LEVEL(4)
+    FO_LEVEL(8)
+#undef FO_KEEP
+#undef FO_SWAP
+#undef FO_LEVEL
     return sums[0];
 }
 
@@ -158,20 +177,33 @@ FO_INLINE void FO(matmul_dots)(long M, long N, long K, const FO_T *a, long a_m, 
                         sums[r * FO_DOT_COLUMNS + c] +=
                             left * (FO_V)((FO_I)FO(load)(column[c] + K - FO_W) & mask);
                 }
-            FO_V sum = FO(totals)(sums);
-            FO_UNROLL
-            for (int r = 0; r < FO_DOT_ROWS; r++)
+            FO_V total = FO(totals)(sums);
+            FO_T sum[FO_W];
+            FO(store)(sum, total);
+            if (K < FO_W)
+                for (int r = 0; r < FO_DOT_ROWS; r++)
+                    for (int c = 0; c < FO_DOT_COLUMNS; c++)
+                        for (long k = 0; k < K; k++)
+                            sum[r * FO_DOT_COLUMNS + c] += row[r][k] * column[c][k];
+            const int rows = M - m < FO_DOT_ROWS ? M - m : FO_DOT_ROWS;
+            const int columns = N - n < FO_DOT_COLUMNS ? N - n : FO_DOT_COLUMNS;
+            if (rows == FO_DOT_ROWS && columns == FO_DOT_COLUMNS && out_n == 1 && (!bias || bias_n == 1)) {
                 FO_UNROLL
-                for (int c = 0; c < FO_DOT_COLUMNS; c++)
-                    if (m + r < M && n + c < N) {
-                        FO_T s = sum[r * FO_DOT_COLUMNS + c];
-                        if (K < FO_W)
-                            for (long k = 0; k < K; k++)
-                                s += row[r][k] * column[c][k];
-                        if (bias)
-                            s += bias[(m + r) * bias_m + (n + c) * bias_n];
-                        out[(m + r) * out_m + (n + c) * out_n] = s;
-                    }
+                for (int r = 0; r < FO_DOT_ROWS; r++) {
+                    FO(piece) piece, old = {0};
+                    memcpy(&piece, sum + r * FO_DOT_COLUMNS, sizeof piece);
+                    if (bias)
+                        memcpy(&old, bias + (m + r) * bias_m + n, sizeof old);
+                    piece += old;
+                    memcpy(out + (m + r) * out_m + n, &piece, sizeof piece);
+                }
+            } else {
+                for (int r = 0; r < rows; r++)
+                    for (int c = 0; c < columns; c++)
+                        out[(m + r) * out_m + (n + c) * out_n] =
+                            sum[r * FO_DOT_COLUMNS + c] +
+                            (bias ? bias[(m + r) * bias_m + (n + c) * bias_n] : 0);
+            }
         }
 }
 

@@ -27,9 +27,9 @@ from flatout.codegen.nest import (
     Reduction,
     ScalarLet,
     ScalarRef,
+    Slices,
     Store,
     Var,
-    View,
     apply,
     convert,
     expressions,
@@ -46,11 +46,10 @@ _LOOK_BACK = 12  # kernels a nest may be moved over
 
 
 def fuse(program: Program) -> None:
-    """Apply all passes to a program."""
+    """Apply the passes up to `without_dead` to a program."""
     first = program.kernels[: program.prologue]
     rest = [written_out(kernel) for kernel in program.kernels[program.prologue :]]
-    rest = without_dead(merged(rest))
-    program.kernels = [*first, *(collapsed(kernel) for kernel in rest)]
+    program.kernels = [*first, *without_dead(merged(rest))]
     used = set().union(*(reads(k) | writes(k) for k in program.kernels))
     program.temporaries = [buffer for buffer in program.temporaries if buffer in used]
 
@@ -164,8 +163,8 @@ def _product_as_formulas(kernel: MatMul) -> Kernel:
     """A product that takes few multiplications a sample, as one formula for each of its columns."""
     out, a, b, bias = kernel.out, kernel.a, kernel.b, kernel.bias
     if out.strides[0] == 1 and out.shape[0] > _UNROLLED:
-        out, a, b = _transposed(out), _transposed(b), _transposed(a)
-        bias = None if bias is None else _transposed(bias)
+        out, a, b = out.transposed(), b.transposed(), a.transposed()
+        bias = None if bias is None else bias.transposed()
     (M, N), K = out.shape, a.shape[1]
     if M * K > _SMALL_PRODUCT or M > _UNROLLED or N <= _UNROLLED or out.strides[1] != 1:
         return kernel
@@ -184,10 +183,6 @@ def _product_as_formulas(kernel: MatMul) -> Kernel:
         assert total is not None
         stores.append(Store(out.buffer, out.address([row, n]), total))
     return Pointwise([(Var("i0"), N)], stores, comment=kernel.comment)
-
-
-def _transposed(view: View) -> View:
-    return View(view.buffer, view.shape[::-1], view.strides[::-1], view.offset)
 
 
 # --- merging
@@ -297,8 +292,18 @@ def without_dead(kernels: Sequence[Kernel]) -> list[Kernel]:
 # --- collapsing
 
 
+def collapse(program: Program) -> None:
+    """Fewer loops in all nests of a program."""
+    program.kernels = [
+        *program.kernels[: program.prologue],
+        *(collapsed(kernel) for kernel in program.kernels[program.prologue :]),
+    ]
+
+
 def collapsed(kernel: Kernel) -> Kernel:
     """One loop instead of two where together they walk through memory without a gap."""
+    if isinstance(kernel, Slices):
+        kernel.body = [collapsed(inner) for inner in kernel.body]
     if not isinstance(kernel, Pointwise) or len(kernel.axes) < 2:
         return kernel
     (outer, outer_extent), (inner, inner_extent) = kernel.axes[-2:]

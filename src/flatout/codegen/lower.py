@@ -60,7 +60,7 @@ _TAKEN = re.compile(
     r"auto|bool|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|"
     r"long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|typeof|asm|union|unsigned|"
     r"void|volatile|while|u?int\d+_t|order|order_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
-    r"[sd]gemm_?|total|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
+    r"[sd]gemm_?|total|slice|part|own|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
     r"a?(sin|cos|tan)h?|atan2|exp[2m]?1?|log(10|2|1p)?|erfc?|pow|sqrt|floor|ceil|trunc|fmod|f?abs|rint|hypot|"
     r"fmax|fmin|isnan|isinf|signbit|copysign|NAN|INFINITY|linux|unix|main"
 )
@@ -89,6 +89,7 @@ class Lowerer:
         state_strides: of each state tensor, in elements.
         batch_last: whether the axis of the samples is the one that varies fastest in temporaries.
         narrow: the leaves of the batch whose int64 values all fit into int32.
+        in_slices: whether the batch is so large that it will be worked on in slices.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Lowerer:
         state_strides: Sequence[tuple[int, ...]],
         batch_last: bool,
         narrow: Collection[int] = (),
+        in_slices: bool = False,
     ) -> None:
         self.graph = graph
         self.batch_last = batch_last
@@ -106,6 +108,7 @@ class Lowerer:
         self._uses = _uses(graph.graph.graph)
         self._feeds_product = _feeds_product(graph.graph.graph)
         self._narrow = narrow
+        self.in_slices = in_slices
         self._rows: dict[object, Stored] = {}
         self._gathered: set[Buffer] = set()
         self._enter(state_strides)
@@ -117,21 +120,32 @@ class Lowerer:
         base = "".join(c if c.isascii() and c.isalnum() else "_" for c in wish).strip("_") or "t"
         base = f"t_{base}" if base[0].isdigit() else base
         base = f"{base}_" if _TAKEN.fullmatch(base) else base
-        turn = self._names.get(base, 0)
-        self._names[base] = turn + 1
-        return base if not turn else f"{base}_{turn}"
+        free = base
+        while free in self._names:
+            self._names[base] = self._names.get(base, 0) + 1
+            free = f"{base}_{self._names[base]}"
+        self._names[free] = 0
+        return free
 
-    def temporary(self, name: str, shape: Sequence[int], dtype: str, batch_axis: int | None) -> View:
-        """A new buffer for a tensor of this shape, its batch axis the one that varies fastest."""
+    def temporary(
+        self, name: str, shape: Sequence[int], dtype: str, batch_axis: int | None, in_rows: bool = False
+    ) -> View:
+        """A new buffer for a tensor of this shape, its batch axis the one that varies fastest.
+
+        `in_rows`: the axes vary in their own order instead.
+        """
         order = list(range(len(shape)))
-        if self.batch_last and batch_axis is not None:
+        if self.batch_last and batch_axis is not None and not in_rows:
             order.remove(batch_axis)
             order.append(batch_axis)
         strides, size = [0] * len(shape), 1
         for axis in reversed(order):
             strides[axis] = size
             size *= shape[axis]
-        buffer = Buffer(self.name(name), "temporary", dtype, size)
+        samples, step = (0, 0) if batch_axis is None else (shape[batch_axis], strides[batch_axis])
+        if samples != self.graph.batch_size:
+            samples = step = 0
+        buffer = Buffer(self.name(name), "temporary", dtype, size, samples=samples, sample_step=step)
         self.program.temporaries.append(buffer)
         return View(buffer, tuple(shape), tuple(strides))
 
@@ -182,8 +196,8 @@ class Lowerer:
             )
         else:
             # A sample lies in one piece: it is fetched as one, and turned where it is near.
-            whole = Lazy(shape, kept, formula, cost=100, batch_axis=None)
-            rows = self.stored(whole, f"batch_{position}_rows", comment)
+            whole = Lazy(shape, kept, formula, cost=100, batch_axis=0)
+            rows = self.stored(whole, f"batch_{position}_rows", comment, in_rows=True)
             turned = Lazy(shape, kept, rows.at, cost=100, batch_axis=0)
             batch = self.stored(turned, f"batch_{position}", f"batch {position}, feature by feature")
             self._gathered.add(rows.view.buffer)
@@ -212,11 +226,11 @@ class Lowerer:
             return Lazy((), operand.dtype, lambda index: operand, cost=0, batch_axis=None)
         raise NotLoweredError(f"a {type(operand).__name__} stands where a tensor is expected")
 
-    def stored(self, value: Value, name: str, comment: str) -> Stored:
+    def stored(self, value: Value, name: str, comment: str, in_rows: bool = False) -> Stored:
         """The value in memory, computed now if it is still a formula."""
         if isinstance(value, Stored):
             return value
-        view = self.temporary(name, value.shape, value.dtype, value.batch_axis)
+        view = self.temporary(name, value.shape, value.dtype, value.batch_axis, in_rows)
         axes, index = loops(value.shape, view.strides)
         store = Store(view.buffer, view.address(index), value.at(index))
         self.program.kernels.append(Pointwise(axes, [store], comment=comment))
@@ -231,17 +245,26 @@ class Lowerer:
         self.values[node] = result
         return result
 
+    def likely_axis(self, shape: Sequence[int], known: int | None = None) -> int | None:
+        """The axis of the samples, where only the size tells: then it lies in memory as the others do."""
+        if known is None and shape and shape[0] == self.graph.batch_size and shape.count(shape[0]) == 1:
+            return 0
+        return known
+
+    def is_gathered(self, value: Stored) -> bool:
+        """Whether the value is part of the batch as it comes in."""
+        return value.view.buffer in self._gathered
+
     def in_rows(self, value: Stored) -> Stored:
         """The value with its last axis varying fastest, copied once if it does not lie so."""
         if value.view.strides[-1] == 1 or value.shape[-1] == 1:
             return value
         key = (value.view.buffer, value.view.strides, value.view.offset)
         if key not in self._rows:
-            plain = Lazy(value.shape, value.dtype, value.at, cost=1, batch_axis=None)
+            name = value.view.buffer.name
+            plain = Lazy(value.shape, value.dtype, value.at, cost=1, batch_axis=value.batch_axis)
             count = len(self.program.kernels)
-            copy = self.stored(
-                plain, f"{value.view.buffer.name}_rows", f"{value.view.buffer.name}, row by row"
-            )
+            copy = self.stored(plain, f"{name}_rows", f"{name}, row by row", in_rows=True)
             if value.view.buffer in self._gathered:  # like the batch itself, it need not be made anew
                 self.program.kernels.insert(self.program.prologue, self.program.kernels.pop(count))
                 self.program.prologue += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flatout.codegen.nest import SIZES, Buffer, Program, reads, writes
+from flatout.codegen.nest import SIZES, Buffer, Program, Slices, reads, writes
 
 _ALIGNMENT = 64  # bytes: a cache line, and the largest vector
 
@@ -35,19 +35,29 @@ def _bytes(buffer: Buffer) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _lives(program: Program) -> dict[Buffer, tuple[int, int]]:
-    lives: dict[Buffer, tuple[int, int]] = {}
+def _lives(program: Program) -> dict[Buffer, tuple[float, float]]:
+    lives: dict[Buffer, tuple[float, float]] = {}
+    inside: dict[Buffer, tuple[float, float]] = {}
     last = len(program.kernels)
     for position, kernel in enumerate(program.kernels):
         for buffer in reads(kernel) | writes(kernel):
             if position < program.prologue:
-                lives[buffer] = (0, last)
-            elif buffer in lives:
-                lives[buffer] = (lives[buffer][0], max(position, lives[buffer][1]))
-            else:
-                lives[buffer] = (position, position)
-    return lives
+                _extend(lives, buffer, 0, last)
+            else:  # all through the kernel: a loop over slices comes back to it
+                _extend(lives, buffer, position, position + 0.99)
+        if isinstance(kernel, Slices):
+            # What holds one slice comes and goes within the loop: it lives in fractions of the position.
+            for place, inner in enumerate(kernel.body):
+                now = position + 0.99 * place / len(kernel.body)
+                for buffer in (reads(inner) | writes(inner)) & kernel.local:
+                    _extend(inside, buffer, now, now)
+    return lives | inside
 
 
-def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
+def _extend(lives: dict[Buffer, tuple[float, float]], buffer: Buffer, begin: float, end: float) -> None:
+    old = lives.get(buffer, (begin, end))
+    lives[buffer] = (min(old[0], begin), max(old[1], end))
+
+
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> bool:
     return a[0] <= b[1] and b[0] <= a[1]

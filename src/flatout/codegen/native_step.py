@@ -21,12 +21,13 @@ from flatout.codegen import (  # noqa: F401  (they note the lowerings of the ope
     operators_reduce,
 )
 from flatout.codegen.build import Built, build
-from flatout.codegen.fuse import fuse
+from flatout.codegen.fuse import collapse, fuse
 from flatout.codegen.lower import Lowerer
 from flatout.codegen.memory import plan_memory
 from flatout.codegen.nest import Program
 from flatout.codegen.parallel import plan_threads
 from flatout.codegen.render_c import FUNCTION, render
+from flatout.codegen.slices import LEAST_BATCH, slice_batch
 from flatout.step.graph import StepGraph
 
 _ALIGNMENT = 64
@@ -62,8 +63,11 @@ def source_of(
     Raises:
         NotLoweredError: an operator has no loop nest; the message names it and its layer.
     """
-    program = Lowerer(graph, strides, graph.batch_size >= _LEAST_BATCH, narrow_leaves(data)).run()
+    in_slices = graph.batch_size >= LEAST_BATCH
+    program = Lowerer(graph, strides, graph.batch_size >= _LEAST_BATCH, narrow_leaves(data), in_slices).run()
     fuse(program)
+    slice_batch(program, graph.batch_size)
+    collapse(program)
     if _threads() > 1:
         plan_threads(program)
     offsets, size = plan_memory(program)
@@ -105,6 +109,7 @@ class NativeStep:
 
     def __init__(self, graph: StepGraph, state: Sequence[Tensor], data: Sequence[Tensor], title: str) -> None:
         source = source_of(graph, [tuple(t.stride()) for t in state], title, data)
+        self.program = source.program
         self.built: Built = build(source.text)
         self._state = list(state)
         self._constants = list(graph.constants().values())

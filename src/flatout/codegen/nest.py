@@ -7,6 +7,7 @@
         Pointwise    loops; in the innermost body, expressions are stored
         Reduction    loops with an accumulator inside
         MatMul       a matrix product of strided views
+        Slices       a loop over slices of the batch, with kernels inside
 
 An address is affine in the loop variables, plus terms that are computed (an index read from memory).
 """
@@ -34,6 +35,8 @@ class Buffer:
         dtype: of its elements.
         size: how many elements; 0 where only the caller knows.
         index: which one of its kind.
+        samples: how many samples it holds; 0 where it is not about samples.
+        sample_step: elements from one sample to the next.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Buffer:
     dtype: str
     size: int
     index: int = 0
+    samples: int = 0
+    sample_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,19 +147,24 @@ class Affine:
 
 @dataclass(frozen=True)
 class View:
-    """A strided view of a buffer."""
+    """A strided view of a buffer; `along` is what a loop around it adds to the offset."""
 
     buffer: Buffer
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int = 0
+    along: Affine = Affine()
 
     def address(self, index: Sequence[Affine]) -> Affine:
         """Where the element at `index` lies."""
-        where = Affine((), self.offset)
+        where = self.along + self.offset
         for i, stride in zip(index, self.strides, strict=True):
             where = where + i * stride
         return where
+
+    def transposed(self) -> View:
+        """The same elements with the axes in the opposite order."""
+        return View(self.buffer, self.shape[::-1], self.strides[::-1], self.offset, self.along)
 
     def load(self, index: Sequence[Affine]) -> Load:
         """The element at `index`."""
@@ -203,7 +213,10 @@ class Pointwise(Kernel):
 
 @dataclass(eq=False)
 class Reduction(Kernel):
-    """For each point of `axes`: `value` combined over `reduced` by "sum", "max", "min" or "prod"."""
+    """For each point of `axes`: `value` combined over `reduced` by "sum", "max", "min" or "prod".
+
+    `onto`: combined with what the buffer holds already.
+    """
 
     axes: list[tuple[Var, int]]
     reduced: list[tuple[Var, int]]
@@ -211,6 +224,7 @@ class Reduction(Kernel):
     value: Expr
     buffer: Buffer
     address: Affine
+    onto: bool = False
 
 
 @dataclass(eq=False)
@@ -221,6 +235,16 @@ class MatMul(Kernel):
     a: View
     b: View
     bias: View | None = None
+
+
+@dataclass(eq=False)
+class Slices(Kernel):
+    """A loop over slices of the batch, `count` of them; `local` buffers hold one slice."""
+
+    var: Var
+    count: int
+    body: list[Kernel]
+    local: set[Buffer]
 
 
 @dataclass
@@ -292,6 +316,8 @@ def operands(expr: Expr) -> list[Expr]:
 
 def reads(kernel: Kernel) -> set[Buffer]:
     """The buffers a kernel reads."""
+    if isinstance(kernel, Slices):
+        return set().union(*(reads(inner) for inner in kernel.body))
     if isinstance(kernel, MatMul):
         return {view.buffer for view in (kernel.a, kernel.b, kernel.bias) if view is not None}
     return {expr.buffer for expr in walk(expressions(kernel)) if isinstance(expr, Load)}
@@ -306,6 +332,8 @@ def writes(kernel: Kernel) -> set[Buffer]:
             return {buffer}
         case MatMul(out=out):
             return {out.buffer}
+        case Slices(body=body):
+            return set().union(*(writes(inner) for inner in body))
         case _:
             return set()
 

@@ -276,7 +276,7 @@ def _full(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Op
         value = args[0] if node.target is aten.scalar_tensor.default else args[1]
     element = convert(value, dtype) if isinstance(value, Expr) else number(value, dtype)
     like = low.value(args[0]).batch_axis if args and isinstance(args[0], Value) else None
-    return Lazy(shape, dtype, lambda index: element, cost=0, batch_axis=like)
+    return Lazy(shape, dtype, lambda index: element, cost=0, batch_axis=low.likely_axis(shape, like))
 
 
 @lowers(aten.arange.start_step)
@@ -321,7 +321,8 @@ def _permute(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str,
 @lowers(aten.expand.default)
 def _expand(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
     value, shape = low.value(args[0]), result_of(node)[0]
-    return _reindexed(value, shape, lambda index: _read(value, shape, index), broadcast_axis([value], shape))
+    batch_axis = low.likely_axis(shape, broadcast_axis([value], shape))
+    return _reindexed(value, shape, lambda index: _read(value, shape, index), batch_axis)
 
 
 def _read(value: Value, shape: Sequence[int], index: Index) -> list[Affine]:
@@ -592,7 +593,8 @@ def _mm(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Oper
     bias_node, left, right = node.args if node.target is aten.addmm.default else (None, *node.args)
     a = low.operand_in_memory(left)  # type: ignore[arg-type]
     b = low.operand_in_memory(right)  # type: ignore[arg-type]
-    if a.batch_axis == 1 and shape[0] * shape[1] >= _LARGE_GRADIENT and shape[1] >= _WIDE:
+    large = shape[0] * shape[1] >= _LARGE_GRADIENT and shape[1] >= _WIDE
+    if a.batch_axis == 1 and large and (not low.in_slices or low.is_gathered(b)):
         b = low.in_rows(b)  # summed over the samples: rows of features are better vectors than samples
     batch_axis = 0 if a.batch_axis == 0 else 1 if b.batch_axis == 1 else None
     bias = None

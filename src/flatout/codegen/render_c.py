@@ -26,6 +26,7 @@ from flatout.codegen.nest import (
     Reduction,
     ScalarLet,
     ScalarRef,
+    Slices,
     Term,
     Var,
     View,
@@ -122,6 +123,11 @@ def _kernel(kernel: Kernel) -> list[str]:
             return comment + _reduction(kernel)
         case MatMul():
             return comment + _matmul(kernel)
+        case Slices(var=var, count=count, body=inside):
+            lines = [line for inner in inside for line in ("", *_kernel(inner))]
+            if count == 1:
+                return [*comment, "{", *_indent(lines[1:]), "}"]
+            return comment + _loop(var, count, lines[1:])
     raise AssertionError(kernel)
 
 
@@ -181,13 +187,14 @@ def _reduction(kernel: Reduction) -> list[str]:
     body = _Body([kernel.value])
     value = body.value(kernel.value)
     innermost = kernel.reduced[-1][0] if kernel.reduced else None
+    start = target if kernel.onto else start
     along = _unit_steps(kernel.value, innermost) if innermost else 0
     across = _unit_steps(kernel.value, kernel.axes[-1][0]) if kernel.axes else -math.inf
     if across > along:
         # The innermost axis of the result runs fastest, its elements are the accumulators.
         outer, (var, extent) = kernel.axes[:-1], kernel.axes[-1]
         cut = kernel.split and not outer
-        clear = _loop(var, extent, [f"{target} = {start};"], split=cut)
+        clear = [] if kernel.onto else _loop(var, extent, [f"{target} = {start};"], split=cut)
         change = [*body.lines, f"{target} = {combined(target, value)};"]
         add = _loop(var, extent, change, vectorise=True, split=cut)
         for reduced_var, reduced_extent in reversed(kernel.reduced):
@@ -221,8 +228,8 @@ def _unit_steps(value: Expr, var: Var | None) -> int:
 def _matmul(kernel: MatMul) -> list[str]:
     out, a, b, bias = kernel.out, kernel.a, kernel.b, kernel.bias
     if out.strides[0] == 1 and out.strides[1] != 1:  # compute the transposed product
-        out, a, b = _transposed(out), _transposed(b), _transposed(a)
-        bias = None if bias is None else _transposed(bias)
+        out, a, b = out.transposed(), b.transposed(), a.transposed()
+        bias = None if bias is None else bias.transposed()
     (M, N), K = out.shape, a.shape[1]
     if M * N * K >= _BLAS_FROM and not kernel.split and (blas := _blas(out, a, b, bias)):
         return blas
@@ -255,12 +262,9 @@ def _rows_from(view: View, split: bool) -> str:
     return f"{_pointer(view)} + FO_BEGIN({view.shape[0]}) * {view.strides[0]}"
 
 
-def _transposed(view: View) -> View:
-    return View(view.buffer, view.shape[::-1], view.strides[::-1], view.offset)
-
-
 def _pointer(view: View) -> str:
-    return view.buffer.name + (f" + {view.offset}" if view.offset else "")
+    where = view.along + view.offset
+    return view.buffer.name + (f" + {_Body().address(where)}" if where.terms or where.constant else "")
 
 
 def _blas(out: View, a: View, b: View, bias: View | None) -> list[str] | None:
