@@ -10,14 +10,15 @@ import torch
 from torch import nn, optim
 
 import flatout
-from flatout.codegen import slices
-from flatout.codegen.nest import Slices
+from flatout.codegen import native_step, parallel, slices
+from flatout.codegen.nest import slices_of
+from flatout.codegen.team import Team
 from flatout.data.load import load_data
 from flatout.plans.native import NativePlan
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plans"))
 
-from agreement import assert_agree
+from agreement import assert_agree, trained  # noqa: E402
 
 
 def network(samples, loss, *layers, dtype=torch.float32, **options):
@@ -63,7 +64,7 @@ def loops_over_slices(make):
     loop = NativePlan().prepare(task, load_data(task, torch.device("cpu")))
     (_, step), *_ = loop._steps.values()
     kernels = step.program.kernels
-    return [(k.count, k.comment) for k in kernels if isinstance(k, Slices)]
+    return [(loop.count, loop.comment) for kernel in kernels for loop in slices_of(kernel)]
 
 
 @pytest.mark.parametrize("samples", [600, 1000, 1009, 1024])
@@ -144,3 +145,50 @@ def test_a_second_derivative_agrees(small_cache):
 
     assert_agree(make, steps=6)
     assert len(loops_over_slices(make)) == 1
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """Steps in two parts, even small ones."""
+    monkeypatch.setenv("FLATOUT_THREADS", "2")
+    monkeypatch.setattr(native_step, "_threads", lambda: 2)
+    monkeypatch.setattr(parallel, "_LEAST_STEP", 100)
+    monkeypatch.setattr(parallel, "_LEAST_KERNEL", 100)
+
+
+@pytest.mark.parametrize("layers", NORMALISED, ids=["batch norm", "layer norm", "softmax"])
+def test_two_threads_agree_with_eager(layers, two_threads):
+    assert_agree(network(260, nn.MSELoss, *layers), steps=20)
+
+
+@pytest.mark.parametrize("samples", [1009, 1024])
+def test_parts_with_several_slices_agree_with_eager(samples, two_threads, small_cache):
+    assert_agree(dense(samples), steps=12)
+
+
+def test_one_thread_and_two_compute_the_same_numbers(two_threads, small_cache, monkeypatch):
+    def losses(threads):
+        monkeypatch.setattr(Team, "next", lambda self, steps: (threads, steps))
+        ours, state = trained(NativePlan(), dense(1009, nn.CrossEntropyLoss)(), 40)
+        return ours, state
+
+    (one, state), (two, other_state) = losses(1), losses(2)
+    assert torch.equal(one, two)
+    assert all(torch.equal(tensor, other_state[name]) for name, tensor in state.items())
+
+
+def test_a_team_takes_what_was_faster_and_looks_again():
+    team = Team(2)
+    now = {1: 1e-3, 2: 3e-3}  # seconds a step
+    taken = []
+    for _ in range(40):
+        threads, count = team.next(1000)
+        taken.append(threads)
+        team.note(threads, count, count * now[threads])
+    assert taken[6] == 1
+    now = {1: 1e-3, 2: 0.5e-3}
+    for _ in range(40):
+        threads, count = team.next(1000)
+        team.note(threads, count, count * now[threads])
+        last = threads
+    assert last == 2

@@ -22,6 +22,7 @@ from flatout.codegen.nest import (
     Kernel,
     Load,
     MatMul,
+    Parts,
     Pointwise,
     Program,
     Reduction,
@@ -302,7 +303,7 @@ def collapse(program: Program) -> None:
 
 def collapsed(kernel: Kernel) -> Kernel:
     """One loop instead of two where together they walk through memory without a gap."""
-    if isinstance(kernel, Slices):
+    if isinstance(kernel, (Slices, Parts)):
         kernel.body = [collapsed(inner) for inner in kernel.body]
     if not isinstance(kernel, Pointwise) or len(kernel.axes) < 2:
         return kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flatout.codegen.nest import SIZES, Buffer, Program, Slices, reads, writes
+from flatout.codegen.nest import SIZES, Buffer, Parts, Program, reads, slices_of, writes
 
 _ALIGNMENT = 64  # bytes: a cache line, and the largest vector
 
@@ -11,19 +11,33 @@ def plan_memory(program: Program) -> tuple[dict[Buffer, int], int]:
     """The offset of each temporary in the arena and the size of the arena, in bytes.
 
     A temporary lives from the first kernel that touches it to the last; those the prologue writes live
-    always, because later steps may read them. The largest are placed first, each at the lowest offset
-    where nothing that lives meanwhile lies. In a program for several threads nothing is shared: one of
-    them may still read what another has no need of any more.
+    always, because later steps may read them. In a program for several threads nothing is shared, because
+    one of them may still read what another has no need of any more; but each part of the batch has memory
+    of its own for its slices, and shares that.
     """
     lives = _lives(program)
+    alone: dict[Buffer, tuple[float, float]] = dict.fromkeys(program.temporaries, (0, 1))
+    parts = [kernel for kernel in program.kernels if isinstance(kernel, Parts)]
+    for shared in parts:
+        local = {b for loop in slices_of(shared) for b in loop.local}
+        shared.places, shared.step = _place({b: lives[b] for b in local})
+        alone = {buffer: life for buffer, life in alone.items() if buffer not in local}
+    offsets, size = _place(alone if program.parallel else {b: lives[b] for b in program.temporaries})
+    for shared in parts:
+        shared.places = {buffer: offset + size for buffer, offset in shared.places.items()}
+        size += shared.step * shared.count
+    return offsets, size
+
+
+def _place(lives: dict[Buffer, tuple[float, float]]) -> tuple[dict[Buffer, int], int]:
+    """The largest first, each at the lowest offset where nothing that lives meanwhile lies."""
     placed: list[tuple[int, int, Buffer]] = []  # begin, end, buffer
     offsets: dict[Buffer, int] = {}
-    for buffer in sorted(program.temporaries, key=lambda b: -_bytes(b)):
+    for buffer in sorted(lives, key=lambda b: (-_bytes(b), b.name)):
         size = _bytes(buffer)
         offset = 0
         for begin, end, other in sorted(placed, key=lambda p: p[0]):
-            meet = program.parallel or _overlap(lives[buffer], lives[other])
-            if meet and begin < offset + size and offset < end:
+            if _overlap(lives[buffer], lives[other]) and begin < offset + size and offset < end:
                 offset = end
         offsets[buffer] = offset
         placed.append((offset, offset + size, buffer))
@@ -45,12 +59,12 @@ def _lives(program: Program) -> dict[Buffer, tuple[float, float]]:
                 _extend(lives, buffer, 0, last)
             else:  # all through the kernel: a loop over slices comes back to it
                 _extend(lives, buffer, position, position + 0.99)
-        if isinstance(kernel, Slices):
-            # What holds one slice comes and goes within the loop: it lives in fractions of the position.
-            for place, inner in enumerate(kernel.body):
-                now = position + 0.99 * place / len(kernel.body)
-                for buffer in (reads(inner) | writes(inner)) & kernel.local:
-                    _extend(inside, buffer, now, now)
+        # What holds one slice comes and goes within the loop: it lives in fractions of the position.
+        within = [(inner, loop.local) for loop in slices_of(kernel) for inner in loop.body]
+        for place, (inner, local) in enumerate(within):
+            now = position + 0.99 * place / len(within)
+            for buffer in (reads(inner) | writes(inner)) & local:
+                _extend(inside, buffer, now, now)
     return lives | inside
 
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,14 @@ from flatout.codegen.fuse import collapse, fuse
 from flatout.codegen.lower import Lowerer
 from flatout.codegen.memory import plan_memory
 from flatout.codegen.nest import Program
-from flatout.codegen.parallel import plan_threads
+from flatout.codegen.parallel import is_worth_sharing, plan_threads
 from flatout.codegen.render_c import FUNCTION, render
 from flatout.codegen.slices import LEAST_BATCH, slice_batch
+from flatout.codegen.team import Team
 from flatout.step.graph import StepGraph
 
 _ALIGNMENT = 64
-_TEAM = 16  # int64s the threads count themselves in
+_COUNTERS = 16  # int64s the threads count themselves in
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,11 @@ class Source:
 
 
 def source_of(
-    graph: StepGraph, strides: Sequence[tuple[int, ...]], title: str, data: Sequence[Tensor] = ()
+    graph: StepGraph,
+    strides: Sequence[tuple[int, ...]],
+    title: str,
+    data: Sequence[Tensor] = (),
+    threads: int = 1,
 ) -> Source:
     """Lower, fuse, place and render a step.
 
@@ -59,16 +65,18 @@ def source_of(
         strides: of each state tensor, in elements.
         title: for the comment at the top.
         data: the leaves of the data, where they are known: small labels are handled as int32 then.
+        threads: how many may share a step that is much work.
 
     Raises:
         NotLoweredError: an operator has no loop nest; the message names it and its layer.
     """
-    in_slices = graph.batch_size >= LEAST_BATCH
+    in_slices = graph.batch_size >= LEAST_BATCH or min(threads, graph.batch_size // _LEAST_PART) > 1
     program = Lowerer(graph, strides, graph.batch_size >= _LEAST_BATCH, narrow_leaves(data), in_slices).run()
     fuse(program)
-    slice_batch(program, graph.batch_size)
+    parts = min(threads, graph.batch_size // _LEAST_PART) if is_worth_sharing(program) else 1
+    slice_batch(program, graph.batch_size, max(1, parts))
     collapse(program)
-    if _threads() > 1:
+    if parts > 1:
         plan_threads(program)
     offsets, size = plan_memory(program)
     return Source(_marked(render(program, offsets, title)), program, size)
@@ -95,6 +103,8 @@ def _fits_int32(leaf: Tensor) -> bool:
 
 # With fewer samples the features are the vectors, not the batch.
 _LEAST_BATCH = 8
+# Samples of a step that are worth a thread.
+_LEAST_PART = 64
 
 
 class NativeStep:
@@ -108,7 +118,7 @@ class NativeStep:
     """
 
     def __init__(self, graph: StepGraph, state: Sequence[Tensor], data: Sequence[Tensor], title: str) -> None:
-        source = source_of(graph, [tuple(t.stride()) for t in state], title, data)
+        source = source_of(graph, [tuple(t.stride()) for t in state], title, data, _threads())
         self.program = source.program
         self.built: Built = build(source.text)
         self._state = list(state)
@@ -117,7 +127,7 @@ class NativeStep:
         self._arena = torch.zeros(source.arena + _ALIGNMENT, dtype=torch.uint8)
         self._function = getattr(self.built.library, FUNCTION)
         self._function.restype = None
-        self._threads = _threads() if source.program.parallel else 1
+        self._team = Team(_threads() if source.program.parallel else 1)
         self._blas = [_blas("sgemm_"), _blas("dgemm_")]
         assert source.program.loss is not None
         self._loss_dtype = getattr(torch, source.program.loss.dtype)
@@ -144,9 +154,20 @@ class NativeStep:
         losses = torch.empty(len(order), dtype=self._loss_dtype)
         if order.stride(1) != 1:
             order = order.contiguous()
+        done = 0
+        while done < len(order):
+            threads, count = self._team.next(len(order) - done)
+            piece = slice(done, done + count)
+            begun = time.perf_counter()
+            self._call(order[piece], scalars[piece], losses[piece], threads)
+            self._team.note(threads, count, time.perf_counter() - begun)
+            done += count
+        return losses
+
+    def _call(self, order: Tensor, scalars: Tensor, losses: Tensor, threads: int) -> None:
         arena = self._arena.data_ptr()
         arena += -arena % _ALIGNMENT
-        team = (ctypes.c_int64 * _TEAM)()
+        counters = (ctypes.c_int64 * _COUNTERS)()
         shared = (
             ctypes.c_long(len(order)),
             ctypes.c_void_p(order.data_ptr()),
@@ -159,28 +180,21 @@ class NativeStep:
             *self._blas,
         )
         others = [
-            Thread(
-                target=self._function, args=(*shared, ctypes.c_long(i), ctypes.c_long(self._threads), team)
-            )
-            for i in range(1, self._threads)
+            Thread(target=self._function, args=(*shared, ctypes.c_long(i), ctypes.c_long(threads), counters))
+            for i in range(1, threads)
         ]
         for other in others:
             other.start()
-        self._function(*shared, ctypes.c_long(0), ctypes.c_long(self._threads), team)
+        self._function(*shared, ctypes.c_long(0), ctypes.c_long(threads), counters)
         for other in others:
             other.join()
-        return losses
 
 
 def _threads() -> int:
-    """As many as `$FLATOUT_THREADS` says, where there is a core for each; one unless it is set.
-
-    On the two cores it was measured on, a second thread made the large steps slower, not faster
-    (docs/benchmarks.md).
-    """
-    wish = os.environ.get("FLATOUT_THREADS", "1")
+    """As many as `$FLATOUT_THREADS` says, else as torch uses; no more than there are cores."""
+    wish = os.environ.get("FLATOUT_THREADS", "")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(wish) if wish.isdigit() else 1, available))
+    return max(1, min(int(wish) if wish.isdigit() else torch.get_num_threads(), available))
 
 
 def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:

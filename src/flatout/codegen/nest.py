@@ -8,6 +8,7 @@
         Reduction    loops with an accumulator inside
         MatMul       a matrix product of strided views
         Slices       a loop over slices of the batch, with kernels inside
+        Parts        a loop over parts of the batch that the threads share, with slices inside
 
 An address is affine in the loop variables, plus terms that are computed (an index read from memory).
 """
@@ -239,12 +240,28 @@ class MatMul(Kernel):
 
 @dataclass(eq=False)
 class Slices(Kernel):
-    """A loop over slices of the batch, `count` of them; `local` buffers hold one slice."""
+    """A loop over `count` slices of the batch; `local` buffers hold one slice."""
 
     var: Var
     count: int
     body: list[Kernel]
     local: set[Buffer]
+
+
+@dataclass(eq=False)
+class Parts(Kernel):
+    """A loop over `count` parts of the batch, shared by the threads; each part has sums of its own.
+
+    `body` holds what runs once a part, and `Slices`: each part takes its share of them. What is local to the
+    slices lies at `places` in the memory of a part, `step` bytes from one part to the next; the plan of the
+    memory sets both.
+    """
+
+    var: Var
+    count: int
+    body: list[Kernel]
+    places: dict[Buffer, int] = field(default_factory=dict)
+    step: int = 0
 
 
 @dataclass
@@ -270,6 +287,13 @@ class Program:
     loss: Buffer | None = None
     prologue: int = 0
     parallel: bool = False
+
+
+def slices_of(kernel: Kernel) -> list[Slices]:
+    """The loops over slices that a kernel is or holds."""
+    if isinstance(kernel, Parts):
+        return [inner for inner in kernel.body if isinstance(inner, Slices)]
+    return [kernel] if isinstance(kernel, Slices) else []
 
 
 def expressions(kernel: Kernel) -> list[Expr]:
@@ -316,7 +340,7 @@ def operands(expr: Expr) -> list[Expr]:
 
 def reads(kernel: Kernel) -> set[Buffer]:
     """The buffers a kernel reads."""
-    if isinstance(kernel, Slices):
+    if isinstance(kernel, (Slices, Parts)):
         return set().union(*(reads(inner) for inner in kernel.body))
     if isinstance(kernel, MatMul):
         return {view.buffer for view in (kernel.a, kernel.b, kernel.bias) if view is not None}
@@ -332,7 +356,7 @@ def writes(kernel: Kernel) -> set[Buffer]:
             return {buffer}
         case MatMul(out=out):
             return {out.buffer}
-        case Slices(body=body):
+        case Slices(body=body) | Parts(body=body):
             return set().union(*(writes(inner) for inner in body))
         case _:
             return set()

@@ -13,10 +13,12 @@ from flatout.codegen.nest import (
     Buffer,
     Kernel,
     MatMul,
+    Parts,
     Pointwise,
     Program,
     Reduction,
     ScalarLet,
+    Slices,
     expressions,
     reads,
     walk,
@@ -28,14 +30,17 @@ _LEAST_STEP = 80_000
 _LEAST_KERNEL = 5_000
 
 
+def is_worth_sharing(program: Program) -> bool:
+    """Whether a step is so much work that several threads pay."""
+    return sum(work(kernel) for kernel in program.kernels) >= _LEAST_STEP
+
+
 def plan_threads(program: Program) -> None:
     """Decide for each kernel of a program whether it is shared and whether to wait before it."""
-    program.parallel = sum(work(kernel) for kernel in program.kernels) >= _LEAST_STEP
-    if not program.parallel:
-        return
+    program.parallel = True
     pending: list[tuple[bool, set[Buffer], set[Buffer]]] = []
     for kernel in program.kernels:
-        kernel.split = _can_be_cut(kernel) and work(kernel) >= _LEAST_KERNEL
+        kernel.split = isinstance(kernel, Parts) or (_can_be_cut(kernel) and work(kernel) >= _LEAST_KERNEL)
         everywhere = kernel.split or isinstance(kernel, ScalarLet)
         read, written = reads(kernel), writes(kernel)
         kernel.wait = any(
@@ -58,6 +63,10 @@ def work(kernel: Kernel) -> float:
         case Reduction(axes=axes, reduced=reduced):
             points = math.prod(e for _, e in axes) * math.prod(e for _, e in reduced)
             return points * sum(1 for _ in walk(expressions(kernel))) / 10
+        case Slices(count=count, body=body):
+            return count * sum(work(inner) for inner in body)
+        case Parts(body=body):
+            return sum(work(inner) for inner in body)
     return 0
 
 

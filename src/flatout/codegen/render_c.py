@@ -21,6 +21,7 @@ from flatout.codegen.nest import (
     Load,
     MatMul,
     Number,
+    Parts,
     Pointwise,
     Program,
     Reduction,
@@ -66,7 +67,7 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
         body.append(f"{C_TYPES[buffer.dtype]} *restrict {buffer.name} = state[{buffer.index}];")
     for buffer in program.data:
         body.append(f"const {C_TYPES[buffer.dtype]} *restrict {buffer.name} = data[{buffer.index}];")
-    for buffer in program.temporaries:
+    for buffer in (b for b in program.temporaries if b in offsets):
         c_type = C_TYPES[buffer.dtype]
         where = offsets[buffer]
         body.append(
@@ -124,11 +125,42 @@ def _kernel(kernel: Kernel) -> list[str]:
         case MatMul():
             return comment + _matmul(kernel)
         case Slices(var=var, count=count, body=inside):
-            lines = [line for inner in inside for line in ("", *_kernel(inner))]
             if count == 1:
-                return [*comment, "{", *_indent(lines[1:]), "}"]
-            return comment + _loop(var, count, lines[1:])
+                return [*comment, "{", *_indent(_in_turn(inside)), "}"]
+            return comment + _loop(var, count, _in_turn(inside))
+        case Parts():
+            return comment + _parts(kernel)
     raise AssertionError(kernel)
+
+
+def _in_turn(kernels: Sequence[Kernel]) -> list[str]:
+    lines = [line for kernel in kernels for line in ("", *_kernel(kernel))]
+    return lines[1:]
+
+
+def _parts(kernel: Parts) -> list[str]:
+    """Each thread takes every so many parts, and of each part the slices that are its share."""
+    part = kernel.var.name
+    lines = [f"char *own = arena + {part} * {kernel.step};"]
+    for buffer, offset in sorted(kernel.places.items(), key=lambda place: place[1]):
+        c_type = C_TYPES[buffer.dtype]
+        lines.append(
+            f"{c_type} *restrict {buffer.name} = ({c_type} *)(own + {offset}); /* [{buffer.size}] */"
+        )
+    for inner in kernel.body:
+        lines += [""] if lines else []
+        if not isinstance(inner, Slices):
+            lines += _kernel(inner)
+        elif inner.count == 1:
+            last = f"if ({part} == {kernel.count - 1}) {{"
+            lines += [f"/* {inner.comment} */", last, *_indent(_in_turn(inner.body)), "}"]
+        else:
+            name = inner.var.name
+            begin, end = (f"{inner.count} * {share} / {kernel.count}" for share in (part, f"({part} + 1)"))
+            head = f"for (long {name} = {begin}; {name} < {end}; {name}++) {{"
+            lines += [f"/* {inner.comment} */", head, *_indent(_in_turn(inner.body)), "}"]
+    head = f"for (long {part} = thread; {part} < {kernel.count}; {part} += threads) {{"
+    return [head, *_indent(lines), "}"]
 
 
 def _loop(var: Var, extent: int, inner: list[str], vectorise: bool = False, split: bool = False) -> list[str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from flatout.codegen.fuse import Rewriter
+from flatout.codegen.fuse import Rewriter, merged
 from flatout.codegen.nest import (
     SIZES,
     Affine,
@@ -22,6 +22,7 @@ from flatout.codegen.nest import (
     Load,
     MatMul,
     Number,
+    Parts,
     Pointwise,
     Program,
     Reduction,
@@ -31,6 +32,7 @@ from flatout.codegen.nest import (
     Store,
     Var,
     View,
+    apply,
     expressions,
     number,
     reads,
@@ -42,16 +44,22 @@ LEAST_BATCH = 512  # samples; smaller batches stay in the cache as they are
 _CACHE = 160 << 10  # bytes that a nest may touch in a slice: a part of the second-level cache
 _SMALLEST, _LARGEST = 64, 512  # samples of a slice
 _VECTOR = 16  # samples
-_INITIAL = {"sum": 0.0, "prod": 1.0, "max": -math.inf, "min": math.inf}
 
 
-def slice_batch(program: Program, batch_size: int) -> None:
-    """Run the kernels of a program in slices of the batch where they allow it."""
-    if batch_size < LEAST_BATCH:
+def slice_batch(program: Program, batch_size: int, parts: int = 1) -> None:
+    """Run the kernels of a program in slices of the batch where they allow it.
+
+    Args:
+        program: what to change.
+        batch_size: samples of a step.
+        parts: into how many parts for threads the batch is cut, each with sums of its own. The result
+            depends on this number, and not on how many threads there are when it runs.
+    """
+    if batch_size < LEAST_BATCH and parts == 1:
         return
     kernels: list[Kernel] = program.kernels[: program.prologue]
     for run in _runs(program.kernels[program.prologue :], batch_size):
-        kernels += run.kernels(program, batch_size)
+        kernels += run.kernels(program, batch_size, parts)
     program.kernels = kernels
 
 
@@ -92,36 +100,40 @@ class _Run:
             return True
         touched = touched_late.union(*(reads(a.kernel) | writes(a.kernel) for a in self.inside))
         made = late.union(*(writes(a.kernel) for a in self.inside))
-        if read & made or written & touched or scalars:
+        stays = any(b.kind != "temporary" for b in written)  # another thread may still read the old state
+        if read & made or written & touched or scalars or stays:
             self.after.append(kernel)
         else:
             self.before.append(kernel)
         return True
 
-    def kernels(self, program: Program, batch_size: int) -> list[Kernel]:
+    def kernels(self, program: Program, batch_size: int, parts: int) -> list[Kernel]:
         """All of them, those inside in slices."""
         plain = [*self.before, *(a.kernel for a in self.inside), *self.after]
-        outside = [k for k in program.kernels if not any(k is a.kernel for a in self.inside)]
-        size = _slice_size(self.inside, batch_size)
+        size = _slice_size(self.inside, batch_size, parts)
         if size is None:
             return plain
+        cut = _Cut(batch_size, size, parts)
+        outside = [k for k in program.kernels if not any(k is a.kernel for a in self.inside)]
         seen_outside = set().union(*(reads(k) | writes(k) for k in outside))
-        local = {
-            b
-            for a in self.inside
-            if not a.sums
-            for b in writes(a.kernel)
-            if b.kind == "temporary" and b not in seen_outside
-        }
-        starts = [_start(a.kernel) for a in self.inside if a.sums]
-        result: list[Kernel] = [*self.before, *starts]
+        written = set().union(*(writes(a.kernel) for a in self.inside if not a.sums))
+        for buffer in written - seen_outside:
+            if buffer.kind == "temporary":
+                cut.shrink(buffer)
+        sums = [a.kernel for a in self.inside if a.sums]
+        loops: list[Kernel] = []
         whole = batch_size // size * size
-        small: dict[Buffer, Buffer] = {}
         for first, width in ((0, size), (whole, batch_size - whole)):
             if width:
-                result.append(_slices(self.inside, first, width, size, batch_size, local, small))
-        program.temporaries = [small.get(b, b) for b in program.temporaries]
-        return [*result, *self.after]
+                loops.append(cut.slices(self.inside, first, width))
+        program.temporaries = [cut.small.get(b, b) for b in program.temporaries]
+        program.temporaries += cut.partial.values()
+        if parts == 1:
+            return [*self.before, *(_start(kernel, cut) for kernel in sums), *loops, *self.after]
+        body = [*(_start(kernel, cut) for kernel in sums), *loops]
+        shared = Parts(_PART, parts, body, comment=f"{parts} parts of the batch")
+        together = [_combined(kernel, cut) for kernel in sums]
+        return [*self.before, shared, *merged([*together, *self.after])]
 
 
 def _runs(kernels: Sequence[Kernel], batch_size: int) -> Iterator[_Run]:
@@ -219,13 +231,16 @@ def _is_batch(view: View, axis: int) -> bool:
 # --- how large a slice is
 
 
-def _slice_size(inside: Sequence[_Along], batch_size: int) -> int | None:
+def _slice_size(inside: Sequence[_Along], batch_size: int, parts: int) -> int | None:
     """Samples of a slice; None where slices are of no use."""
     heaviest = max((_bytes_a_sample(a.kernel) for a in inside), default=0)
-    if len(inside) < 2 or heaviest * batch_size <= _CACHE:
+    if len(inside) < 2 or (heaviest * batch_size <= _CACHE and parts == 1):
         return None
     most = max(_SMALLEST, min(_LARGEST, int(_CACHE / heaviest)))
-    divisors = [d for d in range(_SMALLEST // 2, most + 1) if batch_size % d == 0]
+    most = min(most, max(_VECTOR, batch_size // parts))
+    divisors = [d for d in range(min(_SMALLEST, most) // 2, most + 1) if batch_size % d == 0]
+    even = [d for d in divisors if batch_size // d % parts == 0]
+    divisors = even if even and max(even) * 2 >= max(divisors) else divisors
     if not divisors:
         return most // _VECTOR * _VECTOR
     filled = [d for d in divisors if d % _VECTOR == 0]
@@ -238,20 +253,89 @@ def _bytes_a_sample(kernel: Kernel) -> float:
 
 # --- the kernels of a slice
 
+_PART, _SLICE = Var("part"), Var("slice")
+_INITIAL = {"sum": 0.0, "prod": 1.0, "max": -math.inf, "min": math.inf}
+_COMBINED = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
 
-def _start(kernel: Kernel) -> Kernel:
-    """What a sum is before the first slice."""
-    comment = f"{kernel.comment}: before the first slice"
+
+@dataclass
+class _Cut:
+    """How the batch is cut, and the buffers that go with it.
+
+    Attributes:
+        batch_size: samples of a step.
+        size: samples of a slice.
+        parts: how many parts the threads share.
+        small: what holds one slice, instead of the whole batch.
+        partial: what holds a sum of each part, instead of the whole sum.
+    """
+
+    batch_size: int
+    size: int
+    parts: int
+    small: dict[Buffer, Buffer] = field(default_factory=dict)
+    partial: dict[Buffer, Buffer] = field(default_factory=dict)
+
+    def shrink(self, buffer: Buffer) -> None:
+        """Let a buffer hold one slice only."""
+        size = buffer.size // self.batch_size * self.size
+        self.small[buffer] = replace(buffer, size=size, samples=self.size)
+
+    def slices(self, inside: Sequence[_Along], first: int, width: int) -> Slices:
+        """The kernels on the slices of `width` samples from sample `first` on."""
+        count = (self.batch_size - first) // width
+        begin = Affine(((_SLICE, width),) if count > 1 else (), first)
+        body = [_cut_kernel(along, begin, width, self) for along in inside]
+        comment = f"{count} slices of {width} samples" if count > 1 else f"the last {width} samples"
+        return Slices(_SLICE, count, body, set(self.small.values()), comment=comment)
+
+    def sum_of_part(self, buffer: Buffer) -> tuple[Buffer, Affine]:
+        """Where a part puts its sum instead of `buffer`."""
+        if self.parts == 1:
+            return buffer, Affine()
+        if buffer not in self.partial:
+            self.partial[buffer] = replace(
+                buffer, name=f"{buffer.name}_of_part", size=buffer.size * self.parts, kind="temporary"
+            )
+        return self.partial[buffer], Affine.of(_PART) * buffer.size
+
+
+def _points(kernel: Kernel) -> tuple[list[tuple[Var, int]], Buffer, Affine]:
+    """The loops over the elements of a sum, and where they lie."""
     if isinstance(kernel, Reduction):
-        first = _initial(kernel.op, kernel.buffer.dtype)
-        return Pointwise(kernel.axes, [Store(kernel.buffer, kernel.address, first)], comment=comment)
+        return kernel.axes, kernel.buffer, kernel.address
     assert isinstance(kernel, MatMul)
-    axes = [(Var(f"i{axis}"), extent) for axis, extent in enumerate(kernel.out.shape)]
-    axes.sort(key=lambda a: -kernel.out.strides[int(a[0].name[1:])])
+    out = kernel.out
+    axes = sorted(zip((Var("i0"), Var("i1")), out.shape, out.strides, strict=True), key=lambda a: -a[2])
     index = [Affine.of(Var("i0")), Affine.of(Var("i1"))]
-    dtype = kernel.out.buffer.dtype
-    value: Expr = number(0, dtype) if kernel.bias is None else kernel.bias.load(index)
-    return Pointwise(axes, [Store(kernel.out.buffer, kernel.out.address(index), value)], comment=comment)
+    return [(var, extent) for var, extent, _ in axes], out.buffer, out.address(index)
+
+
+def _start(kernel: Kernel, cut: _Cut) -> Kernel:
+    """What a sum is before the first slice."""
+    axes, buffer, address = _points(kernel)
+    op = kernel.op if isinstance(kernel, Reduction) else "sum"
+    target, begin = cut.sum_of_part(buffer)
+    value: Expr = _initial(op, buffer.dtype)
+    if isinstance(kernel, MatMul) and kernel.bias is not None and cut.parts == 1:
+        value = kernel.bias.load([Affine.of(Var("i0")), Affine.of(Var("i1"))])
+    comment = f"before the first slice of {kernel.comment}"
+    return Pointwise(axes, [Store(target, begin + address, value)], comment=comment)
+
+
+def _combined(kernel: Kernel, cut: _Cut) -> Kernel:
+    """The sum of the sums of all parts."""
+    axes, buffer, address = _points(kernel)
+    op = _COMBINED[kernel.op if isinstance(kernel, Reduction) else "sum"]
+    source, _ = cut.sum_of_part(buffer)
+    total: Expr | None = None
+    if isinstance(kernel, MatMul) and kernel.bias is not None:
+        total = kernel.bias.load([Affine.of(Var("i0")), Affine.of(Var("i1"))])
+    for part in range(cut.parts):
+        term = Load(source, address + part * buffer.size, buffer.dtype)
+        total = term if total is None else apply(op, total, term, dtype=buffer.dtype)
+    assert total is not None
+    return Pointwise(axes, [Store(buffer, address, total)], comment=f"all parts of {kernel.comment}")
 
 
 def _initial(op: str, dtype: str) -> Number:
@@ -261,49 +345,19 @@ def _initial(op: str, dtype: str) -> Number:
     return number(whole[op], dtype)
 
 
-def _slices(
-    inside: Sequence[_Along],
-    first: int,
-    width: int,
-    size: int,
-    batch_size: int,
-    local: set[Buffer],
-    small: dict[Buffer, Buffer],
-) -> Slices:
-    """The kernels on the slices of `width` samples from sample `first` on."""
-    slice_ = Var("slice")
-    count = (batch_size - first) // width
-    begin = Affine(((slice_, width),) if count > 1 else (), first)
-    for buffer in local:
-        if buffer not in small:
-            small[buffer] = Buffer(
-                buffer.name, "temporary", buffer.dtype, buffer.size // batch_size * size,
-                samples=size, sample_step=1,
-            )  # fmt: skip
-    body: list[Kernel] = []
-    for along in inside:
-        if isinstance(along.kernel, MatMul):
-            body.append(_cut_product(along, begin, width, small))
-        else:
-            body.append(_cut(along, begin, width, small))
-    comment = f"{count} slices of {width} samples" if count > 1 else f"the last {width} samples"
-    return Slices(slice_, count, body, set(small.values()), comment=comment)
-
-
 class _Cutter(Rewriter):
     """Moves the batch variable to its slice, and what is local to the buffers of a slice."""
 
-    def __init__(self, var: Var, begin: Affine, small: dict[Buffer, Buffer]) -> None:
+    def __init__(self, var: Var, begin: Affine, cut: _Cut) -> None:
         super().__init__({var: begin + Affine.of(var)})
         self._var = var
-        self._small = small
-        self._plain = Rewriter({})
+        self._cut = cut
 
     def place(self, buffer: Buffer, address: Affine) -> tuple[Buffer, Affine]:
         """The buffer and address of an element now."""
-        if buffer not in self._small:
+        new = self._cut.small.get(buffer)
+        if new is None:
             return buffer, self.index(address)
-        new = self._small[buffer]
         result = Affine((), address.constant // buffer.samples * new.samples)
         for term, coefficient in address.terms:
             if term == self._var:
@@ -321,45 +375,53 @@ class _Cutter(Rewriter):
         return super()._copy(expr)
 
 
-def _cut(along: _Along, begin: Affine, width: int, small: dict[Buffer, Buffer]) -> Kernel:
+def _cut_kernel(along: _Along, begin: Affine, width: int, cut: _Cut) -> Kernel:
     kernel = along.kernel
+    if isinstance(kernel, MatMul):
+        return _cut_product(kernel, along, begin, width, cut)
     assert along.var is not None and isinstance(kernel, (Pointwise, Reduction))
-    cutter = _Cutter(along.var, begin, small)
+    cutter = _Cutter(along.var, begin, cut)
     axes = [(v, width if v == along.var else extent) for v, extent in kernel.axes]
-    if isinstance(kernel, Reduction):
-        reduced = [(v, width if v == along.var else extent) for v, extent in kernel.reduced]
-        value = cutter.expr(kernel.value)
-        buffer, address = cutter.place(kernel.buffer, kernel.address)
-        return Reduction(
-            axes, reduced, kernel.op, value, buffer, address, onto=along.sums, comment=kernel.comment
-        )
-    stores = [Store(*cutter.place(s.buffer, s.address), cutter.expr(s.value)) for s in kernel.stores]
-    return Pointwise(axes, stores, comment=kernel.comment)
-
-
-def _cut_product(along: _Along, begin: Affine, width: int, small: dict[Buffer, Buffer]) -> Kernel:
-    kernel = along.kernel
-    assert isinstance(kernel, MatMul)
-    axes = {"m": (0, 0, None), "n": (1, None, 1), "k": (None, 1, 0)}[along.axis]
-    out, a, b = (
-        view if axis is None else _cut_view(view, axis, begin, width, small)
-        for view, axis in zip((kernel.out, kernel.a, kernel.b), axes, strict=True)
-    )
-    bias = kernel.bias
+    if isinstance(kernel, Pointwise):
+        stores = [Store(*cutter.place(s.buffer, s.address), cutter.expr(s.value)) for s in kernel.stores]
+        return Pointwise(axes, stores, comment=kernel.comment)
+    reduced = [(v, width if v == along.var else extent) for v, extent in kernel.reduced]
     if along.sums:
-        bias = out
-    elif bias is not None and axes[0] is not None and bias.strides[axes[0]]:
-        bias = _cut_view(bias, axes[0], begin, width, small)
-    elif bias is not None and axes[0] is not None:
-        shape = tuple(width if axis == axes[0] else size for axis, size in enumerate(bias.shape))
-        bias = View(bias.buffer, shape, bias.strides, bias.offset)
+        buffer, own = cut.sum_of_part(kernel.buffer)
+        address = own + kernel.address
+    else:
+        buffer, address = cutter.place(kernel.buffer, kernel.address)
+    value = cutter.expr(kernel.value)
+    return Reduction(
+        axes, reduced, kernel.op, value, buffer, address, onto=along.sums, comment=kernel.comment
+    )
+
+
+def _cut_product(kernel: MatMul, along: _Along, begin: Affine, width: int, cut: _Cut) -> Kernel:
+    out, a, b, bias = kernel.out, kernel.a, kernel.b, kernel.bias
+    if along.sums:
+        buffer, own = cut.sum_of_part(out.buffer)
+        out = View(buffer, out.shape, out.strides, out.offset, own)
+        a, b = _cut_view(a, 1, begin, width, cut), _cut_view(b, 0, begin, width, cut)
+        return MatMul(out, a, b, out, comment=kernel.comment)
+    axis = 0 if along.axis == "m" else 1
+    out = _cut_view(out, axis, begin, width, cut)
+    if axis == 0:
+        a = _cut_view(a, 0, begin, width, cut)
+    else:
+        b = _cut_view(b, 1, begin, width, cut)
+    if bias is not None and bias.strides[axis]:
+        bias = _cut_view(bias, axis, begin, width, cut)
+    elif bias is not None:
+        bias = replace(bias, shape=out.shape)
     return MatMul(out, a, b, bias, comment=kernel.comment)
 
 
-def _cut_view(view: View, axis: int, begin: Affine, width: int, small: dict[Buffer, Buffer]) -> View:
+def _cut_view(view: View, axis: int, begin: Affine, width: int, cut: _Cut) -> View:
     shape = tuple(width if i == axis else size for i, size in enumerate(view.shape))
-    if view.buffer not in small:
+    new = cut.small.get(view.buffer)
+    if new is None:
         return View(view.buffer, shape, view.strides, view.offset, view.along + begin * view.strides[axis])
-    new = small[view.buffer]
-    shrink = [s if i == axis else s // view.buffer.samples * new.samples for i, s in enumerate(view.strides)]
-    return View(new, shape, tuple(shrink), view.offset // view.buffer.samples * new.samples)
+    samples = view.buffer.samples
+    strides = tuple(s if i == axis else s // samples * new.samples for i, s in enumerate(view.strides))
+    return View(new, shape, strides, view.offset // samples * new.samples)
