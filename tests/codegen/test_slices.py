@@ -18,7 +18,7 @@ from flatout.plans.native import NativePlan
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plans"))
 
-from agreement import assert_agree, trained  # noqa: E402
+from agreement import assert_agree, trained
 
 
 def network(samples, loss, *layers, dtype=torch.float32, **options):
