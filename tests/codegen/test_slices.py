@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plans"))
 from agreement import assert_agree, trained
 
 
-def network(samples, loss, *layers, dtype=torch.float32, **options):
+def network(samples, loss, *layers, dtype=torch.float32, width=5, **options):
     """A function that makes a task over random data, the same each time."""
 
     def make():
         torch.manual_seed(0)
         model = nn.Sequential(*(layer() for layer in layers)).to(dtype)
-        X = torch.randn(samples, 5, dtype=dtype)
+        X = torch.randn(samples, width, dtype=dtype)
         y = (
             torch.randint(0, 3, (samples,))
             if loss is nn.CrossEntropyLoss
@@ -97,6 +97,12 @@ NORMALISED = [
 @pytest.mark.parametrize("layers", NORMALISED, ids=["batch norm", "layer norm", "softmax"])
 def test_sums_over_the_batch_in_the_middle_of_a_step_agree(layers, small_cache):
     assert_agree(network(900, nn.MSELoss, *layers), steps=6)
+
+
+def test_a_gradient_whose_rows_do_not_fill_the_last_vector_agrees(small_cache):
+    assert_agree(
+        network(700, nn.MSELoss, partial(nn.Linear, 43, 21), nn.Tanh, partial(nn.Linear, 21, 3), width=43)
+    )
 
 
 def test_labels_agree(small_cache):

@@ -11,11 +11,26 @@
 static inline FO_V FO(load)(const FO_T *p) { return *(const FO_U *)p; }
 static inline void FO(store)(FO_T *p, FO_V v) { *(FO_U *)p = v; }
 
+#undef FO_EACH_LANE
+#undef FO_LANE
+#if FO_W == 16
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h), f(4, h), f(5, h), f(6, h), f(7, h), \
+    f(8, h), f(9, h), f(10, h), f(11, h), f(12, h), f(13, h), f(14, h), f(15, h)
+#elif FO_W == 8
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h), f(4, h), f(5, h), f(6, h), f(7, h)
+#elif FO_W == 4
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h)
+#else
+#define FO_EACH_LANE(f, h) f(0, h), f(1, h)
+#endif
+
+#define FO_LANE(lane, unused) lane
+
 typedef FO_T FO(piece) __attribute__((vector_size(FO_DOT_COLUMNS * sizeof(FO_T))));
 
 /* rows x vectors of out at once: out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n]; b and out are
-   contiguous along n. */
-FO_INLINE void FO(block)(const int rows, const int vectors, long K, const FO_T *a, long a_m, long a_k,
+   contiguous along n. The first `done` lanes of a row are left as they are. */
+FO_INLINE void FO(block)(const int rows, const int vectors, const int done, long K, const FO_T *a, long a_m, long a_k,
                          const FO_T *b, long b_k, FO_T *out, long out_m,
                          const FO_T *bias, long bias_m, long bias_n)
 {
@@ -43,22 +58,28 @@ FO_INLINE void FO(block)(const int rows, const int vectors, long K, const FO_T *
     FO_UNROLL
     for (int m = 0; m < rows; m++)
         FO_UNROLL
-        for (int v = 0; v < vectors; v++)
-            FO(store)(out + m * out_m + v * FO_W, sum[m][v]);
+        for (int v = 0; v < vectors; v++) {
+            FO_T *place = out + m * out_m + v * FO_W;
+            if (done) {
+                const FO_I keep = (FO_I){FO_EACH_LANE(FO_LANE, )} < done;
+                sum[m][v] = (FO_V)((keep & (FO_I)FO(load)(place)) | (~keep & (FO_I)sum[m][v]));
+            }
+            FO(store)(place, sum[m][v]);
+        }
 }
 
 /* All rows of `vectors` vectors. */
-FO_INLINE void FO(columns)(const int vectors, long M, long K, const FO_T *a, long a_m, long a_k,
+FO_INLINE void FO(columns)(const int vectors, const int done, long M, long K, const FO_T *a, long a_m, long a_k,
                            const FO_T *b, long b_k, FO_T *out, long out_m,
                            const FO_T *bias, long bias_m, long bias_n)
 {
     long m = 0;
     for (; m + FO_ROWS <= M; m += FO_ROWS)
-        FO(block)(FO_ROWS, vectors, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,
+        FO(block)(FO_ROWS, vectors, done, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,
                   bias ? bias + m * bias_m : 0, bias_m, bias_n);
 #define FO_REST(rows)                                                                              \
     case rows:                                                                                     \
-        FO(block)(rows, vectors, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,         \
+        FO(block)(rows, vectors, done, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,         \
                   bias ? bias + m * bias_m : 0, bias_m, bias_n);                                   \
         break;
     switch (M - m) {
@@ -68,7 +89,8 @@ FO_INLINE void FO(columns)(const int vectors, long M, long K, const FO_T *a, lon
 }
 
 /* out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n], with b and out contiguous along n. The last
-   vector of a row that does not fill up is computed again together with the end of the one before it. */
+   vector of a row that does not fill up is computed together with the end of the one before it, which is kept:
+   out may be its own bias. */
 FO_INLINE void FO(matmul)(long M, long N, long K, const FO_T *a, long a_m, long a_k,
                           const FO_T *b, long b_k, FO_T *out, long out_m,
                           const FO_T *bias, long bias_m, long bias_n)
@@ -84,34 +106,23 @@ FO_INLINE void FO(matmul)(long M, long N, long K, const FO_T *a, long a_m, long 
         return;
     }
     long n = 0;
-#define FO_PART(vectors)                                                                           \
-    FO(columns)(vectors, M, K, a, a_m, a_k, b + n, b_k, out + n, out_m,                            \
+#define FO_PART(vectors, done)                                                                     \
+    FO(columns)(vectors, done, M, K, a, a_m, a_k, b + n, b_k, out + n, out_m,                            \
                 bias ? bias + n * bias_n : 0, bias_m, bias_n)
     for (; n + FO_VECTORS * FO_W <= N; n += FO_VECTORS * FO_W)
-        FO_PART(FO_VECTORS);
+        FO_PART(FO_VECTORS, 0);
     long rest = (N - n) / FO_W;
-    if (rest == 1) FO_PART(1);
-    if (rest == 2) FO_PART(2);
-    if (rest == 3) FO_PART(3);
+    if (rest == 1) FO_PART(1, 0);
+    if (rest == 2) FO_PART(2, 0);
+    if (rest == 3) FO_PART(3, 0);
     n += rest * FO_W;
     if (n < N) {
+        const int done = n - (N - FO_W);
         n = N - FO_W;
-        FO_PART(1);
+        FO_PART(1, done);
     }
 #undef FO_PART
 }
-
-#undef FO_EACH_LANE
-#if FO_W == 16
-#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h), f(4, h), f(5, h), f(6, h), f(7, h), \
-    f(8, h), f(9, h), f(10, h), f(11, h), f(12, h), f(13, h), f(14, h), f(15, h)
-#elif FO_W == 8
-#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h), f(4, h), f(5, h), f(6, h), f(7, h)
-#elif FO_W == 4
-#define FO_EACH_LANE(f, h) f(0, h), f(1, h), f(2, h), f(3, h)
-#else
-#define FO_EACH_LANE(f, h) f(0, h), f(1, h)
-#endif
 
 /* Lane i of the result is the total of sums[i]; a tree that adds pairs of vectors instead of lanes. */
 FO_INLINE FO_V FO(totals)(FO_V *sums)
