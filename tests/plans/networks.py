@@ -34,6 +34,13 @@ OPTIMIZERS = {
     "nadam": partial(optim.NAdam, lr=0.01, eps=1e-3, weight_decay=0.1, decoupled_weight_decay=True),
     "adamax": partial(optim.Adamax, lr=0.01, eps=1e-3, weight_decay=0.1),
     "adadelta": partial(optim.Adadelta, lr=1.0, eps=1e-3),
+    "radam": partial(optim.RAdam, lr=0.01, eps=1e-3, weight_decay=0.01),
+    "radam decoupled": partial(
+        optim.RAdam, lr=0.01, eps=1e-3, betas=(0.8, 0.9), weight_decay=0.1, decoupled_weight_decay=True
+    ),
+    "asgd": partial(optim.ASGD, lr=0.05, t0=5, weight_decay=0.01),
+    "adafactor": partial(optim.Adafactor, lr=0.05),
+    "rprop": partial(optim.Rprop, lr=0.01),
 }
 
 

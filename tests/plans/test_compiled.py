@@ -82,7 +82,7 @@ def test_adam_with_remainder_scheduler_clipping_and_batch_norm():
             norm=True,
             batch_size=5,
             clip_grad_norm=0.5,
-            scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20),
+            scheduler=lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.02, total_steps=20),
             scheduler_per="step",
         )
     )

@@ -222,6 +222,14 @@ FO_INLINE float fo_sigmoid_f32(float x) { return 1.0f / (1.0f + fo_exp_f32(-x));
 #define fo_fmod_f64 fmod
 #define fo_rint_f32 rintf
 #define fo_rint_f64 rint
+#define fo_sinh_f32 sinhf
+#define fo_sinh_f64 sinh
+#define fo_cosh_f32 coshf
+#define fo_cosh_f64 cosh
+#define fo_lgamma_f32 lgammaf
+#define fo_lgamma_f64 lgamma
+#define fo_copysign_f32 copysignf
+#define fo_copysign_f64 copysign
 #define fo_hypot_f32 hypotf
 #define fo_hypot_f64 hypot
 FO_INLINE double fo_sigmoid_f64(double x) { return 1.0 / (1.0 + exp(-x)); }

@@ -47,6 +47,9 @@ _DTYPES = {
     torch.float64: "float64",
     torch.int64: "int64",
     torch.int32: "int32",
+    torch.int16: "int16",
+    torch.int8: "int8",
+    torch.uint8: "uint8",
     torch.bool: "bool",
 }
 _VIEWS = {
@@ -61,6 +64,17 @@ _TAKEN = re.compile(
     r"long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|typeof|asm|union|unsigned|"
     r"void|volatile|while|u?int\d+_t|order|order_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
     r"[sd]gemm_?|total|slice|part|own|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
+    r"a?(sin|cos|tan)h?|atan2|exp[2m]?1?|log(10|2|1p)?|erfc?|pow|sqrt|floor|ceil|trunc|fmod|f?abs|rint|hypot|"
+    r"fmax|fmin|isnan|isinf|signbit|copysign|NAN|INFINITY|linux|unix|main"
+)
+
+
+# Names that mean something else in the generated function: words of C, what it takes and calls, its locals.
+_TAKEN = re.compile(
+    r"auto|bool|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|"
+    r"long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|typeof|asm|union|unsigned|"
+    r"void|volatile|while|u?int\d+_t|order|order_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
+    r"[sd]gemm_?|total|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
     r"a?(sin|cos|tan)h?|atan2|exp[2m]?1?|log(10|2|1p)?|erfc?|pow|sqrt|floor|ceil|trunc|fmod|f?abs|rint|hypot|"
     r"fmax|fmin|isnan|isinf|signbit|copysign|NAN|INFINITY|linux|unix|main"
 )
@@ -104,7 +118,7 @@ class Lowerer:
         self.batch_last = batch_last
         self.program = Program()
         self.values: dict[fx.Node, Operand] = {}
-        self._names: dict[str, int] = {}
+        self._names: set[str] = set()
         self._uses = _uses(graph.graph.graph)
         self._feeds_product = _feeds_product(graph.graph.graph)
         self._narrow = narrow
@@ -120,11 +134,11 @@ class Lowerer:
         base = "".join(c if c.isascii() and c.isalnum() else "_" for c in wish).strip("_") or "t"
         base = f"t_{base}" if base[0].isdigit() else base
         base = f"{base}_" if _TAKEN.fullmatch(base) else base
-        free = base
+        free, turn = base, 0
         while free in self._names:
-            self._names[base] = self._names.get(base, 0) + 1
-            free = f"{base}_{self._names[base]}"
-        self._names[free] = 0
+            turn += 1
+            free = f"{base}_{turn}"
+        self._names.add(free)
         return free
 
     def temporary(

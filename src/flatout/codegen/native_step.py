@@ -17,9 +17,12 @@ from torch import Tensor
 
 from flatout.codegen import (  # noqa: F401  (they note the lowerings of the operators)
     operators,
+    operators_host,
     operators_index,
+    operators_matmul,
     operators_pointwise,
     operators_reduce,
+    operators_shape,
 )
 from flatout.codegen.build import Built, build
 from flatout.codegen.fuse import collapse, fuse

@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 FLOATS = ("float32", "float64")
-SIZES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "bool": 1}
+SIZES = {
+    "float32": 4, "float64": 8, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

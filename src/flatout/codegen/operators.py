@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import fx
 
 from flatout.codegen.lower import (
     Lowerer,
-    NotLoweredError,
     Operand,
     aten,
     describe,
@@ -25,10 +21,8 @@ from flatout.codegen.nest import (
     Affine,
     Expr,
     IndexValue,
-    MatMul,
     Number,
     Reduction,
-    ScalarRef,
     Var,
     View,
     apply,
@@ -42,8 +36,6 @@ from flatout.codegen.values import (
     Value,
     broadcast,
     broadcast_axis,
-    reshaped_axis,
-    reshaped_strides,
 )
 
 Formula = Callable[..., Expr]
@@ -98,8 +90,13 @@ def _reader(operand: Operand, shape: Sequence[int], dtype: str) -> Callable[[Ind
     if isinstance(operand, Value):
         at = broadcast(operand, shape)
         return lambda index: convert(at(index), dtype)
-    constant = convert(operand, dtype) if isinstance(operand, Expr) else number(operand, dtype)
-    return lambda index: constant
+    same = constant(operand, dtype)
+    return lambda index: same
+
+
+def constant(operand: Operand, dtype: str) -> Expr:
+    """A number, or a scalar that is known before the loops begin, as `dtype`."""
+    return convert(operand, dtype) if isinstance(operand, Expr) else number(operand, dtype)
 
 
 def _promoted(operands: Sequence[Operand]) -> str:
@@ -107,7 +104,7 @@ def _promoted(operands: Sequence[Operand]) -> str:
     dtypes = [o.dtype for o in operands if isinstance(o, Value) and o.shape] or [
         o.dtype for o in operands if isinstance(o, (Value, Expr))
     ]
-    ranked = ["bool", "int32", "int64", "float32", "float64"]
+    ranked = ["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"]
     best = max(dtypes, key=ranked.index)
     if best not in FLOATS and any(isinstance(o, float) for o in operands):
         return "float32"
@@ -118,6 +115,8 @@ def _pointwise(op: str, targets: Sequence[Any]) -> None:
     @lowers(*targets)
     def lowering(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
         _, dtype = result_of(node)
+        if op in ("floor", "ceil") and dtype not in FLOATS:
+            return args[0]
         return elementwise(low, node, args, lambda *x: apply(op, *x, dtype=dtype), cost=_COST.get(op, 1))
 
 
@@ -149,9 +148,10 @@ for _op, _targets in {
     "max": [aten.maximum.default],
     "min": [aten.minimum.default],
     "atan2": [aten.atan2.default],
-    "not": [aten.logical_not.default, aten.bitwise_not.default],
-    "and": [aten.logical_and.default, aten.bitwise_and.Tensor],
-    "or": [aten.logical_or.default, aten.bitwise_or.Tensor],
+    "not": [aten.logical_not.default],
+    "and": [aten.logical_and.default, aten.bitwise_and.Tensor, aten.bitwise_and.Scalar],
+    "or": [aten.logical_or.default, aten.bitwise_or.Tensor, aten.bitwise_or.Scalar],
+    "xor": [aten.logical_xor.default, aten.bitwise_xor.Tensor, aten.bitwise_xor.Scalar],
 }.items():
     _pointwise(_op, _targets)
 for _op, _targets in {
@@ -220,9 +220,9 @@ def _clamp(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, O
 
     def formula(x: Expr) -> Expr:
         if low_bound is not None:
-            x = apply("max", x, number(low_bound, dtype), dtype=dtype)
+            x = apply("max", x, constant(low_bound, dtype), dtype=dtype)
         if high_bound is not None:
-            x = apply("min", x, number(high_bound, dtype), dtype=dtype)
+            x = apply("min", x, constant(high_bound, dtype), dtype=dtype)
         return x
 
     return elementwise(low, node, args[:1], formula, cost=2)
@@ -250,6 +250,10 @@ def _pow(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Ope
         return elementwise(low, node, args[:1], lambda x: number(1, dtype), cost=0)
     if exponent == -1:
         return elementwise(low, node, args[:1], lambda x: apply("reciprocal", x, dtype=dtype), cost=3)
+    if dtype not in FLOATS:  # in double, which is exact up to 2^53
+        return elementwise(
+            low, node, args[:2], lambda x, p: apply("pow", x, p, dtype="float64"), compute="float64", cost=20
+        )
     return elementwise(low, node, args[:2], lambda x, p: apply("pow", x, p, dtype=dtype), cost=20)
 
 
@@ -274,7 +278,7 @@ def _full(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Op
         value = int(node.target is aten.ones_like.default)
     else:
         value = args[0] if node.target is aten.scalar_tensor.default else args[1]
-    element = convert(value, dtype) if isinstance(value, Expr) else number(value, dtype)
+    element = constant(value, dtype)
     like = low.value(args[0]).batch_axis if args and isinstance(args[0], Value) else None
     return Lazy(shape, dtype, lambda index: element, cost=0, batch_axis=low.likely_axis(shape, like))
 
@@ -290,176 +294,6 @@ def _arange(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, 
         cost=1,
         batch_axis=None,
     )
-
-
-# --- views: the index is changed, no element is
-
-
-def _reindexed(
-    value: Value,
-    shape: Sequence[int],
-    index_of: Callable[[Index], Sequence[Affine]],
-    batch_axis: int | None,
-) -> Value:
-    cost = value.cost if isinstance(value, Lazy) else 0
-    return Lazy(shape, value.dtype, lambda index: value.at(index_of(index)), cost=cost, batch_axis=batch_axis)
-
-
-@lowers(aten.permute.default)
-def _permute(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    value, shape = low.value(args[0]), result_of(node)[0]
-    order = [axis % len(shape) for axis in args[1]]
-    batch_axis = None if value.batch_axis is None else order.index(value.batch_axis)
-    if isinstance(value, Stored):
-        strides = tuple(value.view.strides[axis] for axis in order)
-        return Stored(View(value.view.buffer, shape, strides, value.view.offset), batch_axis)
-    return _reindexed(
-        value, shape, lambda index: [index[order.index(axis)] for axis in range(len(order))], batch_axis
-    )
-
-
-@lowers(aten.expand.default)
-def _expand(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    value, shape = low.value(args[0]), result_of(node)[0]
-    batch_axis = low.likely_axis(shape, broadcast_axis([value], shape))
-    return _reindexed(value, shape, lambda index: _read(value, shape, index), batch_axis)
-
-
-def _read(value: Value, shape: Sequence[int], index: Index) -> list[Affine]:
-    lead = len(shape) - len(value.shape)
-    return [
-        Affine() if size == 1 and shape[lead + axis] != 1 else index[lead + axis]
-        for axis, size in enumerate(value.shape)
-    ]
-
-
-@lowers(
-    aten.view.default,
-    aten._unsafe_view.default,
-    aten.reshape.default,
-    aten.unsqueeze.default,
-    aten.squeeze.dims,
-    aten.squeeze.dim,
-)
-def _view(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    value, shape = low.value(args[0]), result_of(node)[0]
-    batch_axis = reshaped_axis(value, shape)
-    kept = [axis for axis, size in enumerate(value.shape) if size != 1]
-    new = [axis for axis, size in enumerate(shape) if size != 1]
-    if [value.shape[a] for a in kept] == [shape[a] for a in new] and not isinstance(value, Stored):
-        # Only axes of one element come or go.
-        where = dict(zip(kept, new, strict=True))
-        return _reindexed(
-            value,
-            shape,
-            lambda index: [index[where[a]] if a in where else Affine() for a in range(len(value.shape))],
-            batch_axis,
-        )
-    stored = low.operand_in_memory(node.args[0])  # type: ignore[arg-type]
-    strides = reshaped_strides(stored.shape, stored.view.strides, shape)
-    if strides is None:
-        stored = _contiguous_copy(low, node, stored)
-        strides = reshaped_strides(stored.shape, stored.view.strides, shape)
-        assert strides is not None
-    return Stored(View(stored.view.buffer, shape, strides, stored.view.offset), batch_axis)
-
-
-def _contiguous_copy(low: Lowerer, node: fx.Node, value: Stored) -> Stored:
-    plain = Lazy(value.shape, value.dtype, value.at, cost=1, batch_axis=None)
-    return low.stored(plain, f"{node.name}_rows", describe(node))
-
-
-@lowers(aten.select.int)
-def _select(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    value = low.value(args[0])
-    axis = args[1] % len(value.shape)
-    at = args[2] % value.shape[axis]
-    shape = result_of(node)[0]
-    batch_axis = None
-    if value.batch_axis is not None and value.batch_axis != axis:
-        batch_axis = value.batch_axis - (value.batch_axis > axis)
-    if isinstance(value, Stored):
-        view = value.view
-        strides = view.strides[:axis] + view.strides[axis + 1 :]
-        return Stored(View(view.buffer, shape, strides, view.offset + at * view.strides[axis]), batch_axis)
-    return _reindexed(value, shape, lambda index: [*index[:axis], Affine((), at), *index[axis:]], batch_axis)
-
-
-@lowers(aten.slice.Tensor)
-def _slice(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    value, shape = low.value(args[0]), result_of(node)[0]
-    options: list[Any] = [*args[1:], *(0, None, None, 1)[len(args) - 1 :]]
-    axis, start, _, step = options
-    axis, step = axis % len(shape), 1 if step is None else step
-    size = value.shape[axis]
-    start = 0 if start is None else max(0, start + size if start < 0 else min(start, size))
-    batch_axis = value.batch_axis
-    if isinstance(value, Stored):
-        view = value.view
-        strides = tuple(s * step if a == axis else s for a, s in enumerate(view.strides))
-        return Stored(View(view.buffer, shape, strides, view.offset + start * view.strides[axis]), batch_axis)
-    return _reindexed(
-        value,
-        shape,
-        lambda index: [i * step + start if a == axis else i for a, i in enumerate(index)],
-        batch_axis,
-    )
-
-
-@lowers(aten.cat.default)
-def _cat(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    shape, dtype = result_of(node)
-    axis = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % len(shape)
-    parts = [low.value(part) for part in args[0]]
-    if len(parts) > 64:
-        raise NotLoweredError(f"aten.cat of {len(parts)} tensors in {describe(node)}")
-
-    def element(index: Index) -> Expr:
-        position = IndexValue(index[axis])
-        start = shape[axis]
-        result: Expr | None = None
-        for part in reversed(parts):
-            start -= part.shape[axis]
-            moved = [i + (-start) if a == axis else i for a, i in enumerate(index)]
-            value = convert(part.at(moved), dtype)
-            if result is None:
-                result = value
-            else:
-                inside = apply("lt", position, number(start + part.shape[axis], "int64"), dtype="bool")
-                result = apply("choose", inside, value, result, dtype=dtype)
-        assert result is not None
-        return result
-
-    return Lazy(shape, dtype, element, cost=3, batch_axis=broadcast_axis(parts, shape))
-
-
-@lowers(aten.gather.default)
-def _gather(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    source, indices = low.value(args[0]), low.value(args[2])
-    shape, dtype = result_of(node)
-    axis = args[1] % len(shape)
-
-    def element(index: Index) -> Expr:
-        where = Affine.of(indices.at(index))
-        return source.at([where if a == axis else i for a, i in enumerate(index)])
-
-    return Lazy(shape, dtype, element, cost=4, batch_axis=indices.batch_axis)
-
-
-@lowers(aten.scatter.value)
-def _scatter(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    base, indices, value = low.value(args[0]), low.value(args[2]), args[3]
-    shape, dtype = result_of(node)
-    axis = args[1] % len(shape)
-    if indices.shape[axis] != 1 or any(a != axis and indices.shape[a] != shape[a] for a in range(len(shape))):
-        raise NotLoweredError(f"aten.scatter of several values a row in {describe(node)}")
-
-    def element(index: Index) -> Expr:
-        there = indices.at([Affine() if a == axis else i for a, i in enumerate(index)])
-        hit = apply("eq", convert(IndexValue(index[axis]), there.dtype), there, dtype="bool")
-        return apply("where", hit, number(value, dtype), base.at(index), dtype=dtype)
-
-    return Lazy(shape, dtype, element, cost=2, batch_axis=broadcast_axis([base, indices], shape))
 
 
 # --- reductions
@@ -576,74 +410,3 @@ def _softmax(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str,
             batch_axis=value.batch_axis,
         )
     return result
-
-
-# --- matrix products
-
-# A gradient with at least so many elements, in rows of at least so many, is summed row by row.
-_LARGE_GRADIENT = 512
-_WIDE = 16
-
-
-@lowers(aten.mm.default, aten.addmm.default)
-def _mm(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    shape, dtype = result_of(node)
-    if kwargs.get("alpha", 1) != 1 or kwargs.get("beta", 1) != 1:
-        raise NotLoweredError(f"aten.addmm with alpha or beta in {describe(node)}")
-    bias_node, left, right = node.args if node.target is aten.addmm.default else (None, *node.args)
-    a = low.operand_in_memory(left)  # type: ignore[arg-type]
-    b = low.operand_in_memory(right)  # type: ignore[arg-type]
-    large = shape[0] * shape[1] >= _LARGE_GRADIENT and shape[1] >= _WIDE
-    if a.batch_axis == 1 and large and (not low.in_slices or low.is_gathered(b)):
-        b = low.in_rows(b)  # summed over the samples: rows of features are better vectors than samples
-    batch_axis = 0 if a.batch_axis == 0 else 1 if b.batch_axis == 1 else None
-    bias = None
-    if bias_node is not None:
-        stored = low.operand_in_memory(bias_node)  # type: ignore[arg-type]
-        lead = 2 - len(stored.shape)
-        strides = [0] * lead + [
-            0 if size == 1 and shape[lead + axis] != 1 else stride
-            for axis, (size, stride) in enumerate(zip(stored.shape, stored.view.strides, strict=True))
-        ]
-        bias = View(stored.view.buffer, shape, tuple(strides), stored.view.offset)
-    out = low.temporary(node.name, shape, dtype, batch_axis)
-    low.program.kernels.append(MatMul(out, a.view, b.view, bias, comment=describe(node)))
-    return Stored(out, batch_axis)
-
-
-# --- numbers of the host: step counters, learning rates and what is computed from them
-
-
-@lowers(aten._local_scalar_dense.default)
-def _item(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    operand = args[0]
-    if isinstance(operand, ScalarRef):
-        return operand
-    return low.scalar(node.name, convert(low.value(operand).at([]), "float64"), describe(node))
-
-
-_SCALAR = {
-    operator.add: "add",
-    operator.sub: "sub",
-    operator.mul: "mul",
-    operator.truediv: "div",
-    operator.pow: "pow",
-    operator.neg: "neg",
-    math.sqrt: "sqrt",
-    getattr(torch, "sym_sqrt", None): "sqrt",
-    getattr(torch, "_sym_sqrt", None): "sqrt",
-    torch.sym_float: "same",
-    torch.sym_max: "max",
-    torch.sym_min: "min",
-}
-
-
-@lowers(*(target for target in _SCALAR if target is not None))
-def _host(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: dict[str, Operand]) -> Operand:
-    op = _SCALAR[node.target]
-    values = [convert(a, "float64") if isinstance(a, Expr) else number(a, "float64") for a in args]
-    if op == "same":
-        return values[0]
-    if op == "pow" and isinstance(values[1], Number) and values[1].value == 0.5:
-        op, values = "sqrt", values[:1]
-    return low.scalar(node.name, apply(op, *values, dtype="float64"), describe(node))

@@ -7,7 +7,7 @@ import math
 from torch import fx
 
 from flatout.codegen.lower import Lowerer, NotLoweredError, Operand, aten, describe, lowers, result_of
-from flatout.codegen.nest import Expr, IndexValue, MatMul, View, apply, convert, number
+from flatout.codegen.nest import Affine, Expr, IndexValue, MatMul, View, apply, convert, number
 from flatout.codegen.operators import elementwise, reduced
 from flatout.codegen.values import Index, Lazy, Stored, Value, broadcast
 
@@ -55,7 +55,7 @@ def _largest_along(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: Kwa
 def _place(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: Kwargs) -> Operand:
     op = "max" if node.target is aten.argmax.default else "min"
     if len(args) < 2 or args[1] is None:
-        raise NotLoweredError(f"argmax without a dim in {describe(node)}")
+        return _place_of_all(low, node, op)
     keepdim = bool(args[2]) if len(args) > 2 else False
     value: Value = low.operand_in_memory(node.args[0])  # type: ignore[arg-type]
     return _with_place(low, node, value, args[1], op, keepdim)[1]
@@ -80,6 +80,25 @@ def _with_place(
     places = Lazy(value.shape, "int64", place, cost=3, batch_axis=value.batch_axis)
     found = reduced(low, node, f"{node.name}_at", places, [axis], "min", keepdim, "int64")
     return (best if keepdim else _without(best, axis)), found
+
+
+def _place_of_all(low: Lowerer, node: fx.Node, op: str) -> Stored:
+    """Where the largest or smallest of all elements is first, counted through."""
+    value: Value = low.operand_in_memory(node.args[0])  # type: ignore[arg-type]
+    best = reduced(low, node, f"{node.name}_{op}", value, [], op, False, value.dtype)
+    last = number(value.size - 1, "int64")
+
+    def place(index: Index) -> Expr:
+        x, where, step = value.at(index), Affine(), 1
+        for i, size in zip(reversed(index), reversed(value.shape), strict=True):
+            where, step = where + i * step, step * size
+        hit = apply("eq", x, best.at([]), dtype="bool")
+        if value.dtype.startswith("float"):
+            hit = apply("or", hit, apply("ne", x, x, dtype="bool"), dtype="bool")
+        return apply("where", hit, IndexValue(where), last, dtype="int64")
+
+    places = Lazy(value.shape, "int64", place, cost=3, batch_axis=value.batch_axis)
+    return reduced(low, node, f"{node.name}_at", places, [], "min", False, "int64")
 
 
 def _without(value: Stored, axis: int) -> Stored:
@@ -119,25 +138,26 @@ def _matrix(view: View, i: int) -> View:
     return View(view.buffer, view.shape[1:], view.strides[1:], view.offset + i * view.strides[0])
 
 
-@lowers(aten.cumsum.default)
-def _cumsum(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: Kwargs) -> Operand:
-    """Each sum by itself: rows are short in what this is for."""
+@lowers(aten.cumsum.default, aten.cumprod.default)
+def _cumulated(low: Lowerer, node: fx.Node, args: list[Operand], kwargs: Kwargs) -> Operand:
+    """Each sum or product by itself: rows are short in what this is for."""
     shape, dtype = result_of(node)
     if not shape:
         return low.value(args[0])
+    op, nothing = ("sum", 0) if node.target is aten.cumsum.default else ("prod", 1)
     axis = args[1] % len(shape)
     if shape[axis] > 256:
-        raise NotLoweredError(f"a cumulative sum of {shape[axis]} elements in {describe(node)}")
+        raise NotLoweredError(f"a cumulative {op} of {shape[axis]} elements in {describe(node)}")
     value: Value = low.operand_in_memory(node.args[0])  # type: ignore[arg-type]
 
     def element(index: Index) -> Expr:
         own, term = index[axis], index[-1]
         x = convert(value.at([term if a == axis else i for a, i in enumerate(index[:-1])]), dtype)
         counted = apply("le", IndexValue(term), IndexValue(own), dtype="bool")
-        return apply("where", counted, x, number(0, dtype), dtype=dtype)
+        return apply("where", counted, x, number(nothing, dtype), dtype=dtype)
 
     terms = Lazy((*shape, shape[axis]), dtype, element, cost=3, batch_axis=value.batch_axis)
-    return reduced(low, node, node.name, terms, [len(shape)], "sum", False, dtype)
+    return reduced(low, node, node.name, terms, [len(shape)], op, False, dtype)
 
 
 @lowers(aten.prod.dim_int)

@@ -35,12 +35,17 @@ from flatout.codegen.nest import (
     walk,
 )
 
-C_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t", "bool": "uint8_t"}
+C_TYPES = {
+    "float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t", "int16": "int16_t",
+    "int8": "int8_t", "uint8": "uint8_t", "bool": "uint8_t",
+}  # fmt: skip
+_SMALL = ("int16", "int8", "uint8")  # C computes with them as int
 _IN_BODY = C_TYPES | {"bool": "int"}
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
-    "ne": "!=", "and": "&", "or": "|",
+    "ne": "!=", "and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>",
 }  # fmt: skip
+_OF_FLAGS = {"add": "|", "mul": "&", "max": "|", "min": "&"}
 _SUFFIX = {"float32": "_f32", "float64": "_f64"}
 # Products of at least this many multiplications go to BLAS.
 _BLAS_FROM = 1 << 26
@@ -117,7 +122,9 @@ def _kernel(kernel: Kernel) -> list[str]:
         case ScalarLet(name=name, value=value):
             body = _Body(in_loop=False)
             result = body.value(value)
-            return [*body.lines, f"const double {name} = {result};"]
+            if body.lines:
+                return [f"double {name};", "{", *_indent([*body.lines, f"{name} = {result};"]), "}"]
+            return [f"const double {name} = {result};"]
         case Pointwise():
             return comment + _pointwise(kernel)
         case Reduction():
@@ -203,8 +210,10 @@ _COMBINED = {
 
 
 def _initial(op: str, dtype: str) -> str:
-    if dtype in ("int64", "int32", "bool") and op in ("max", "min"):
-        return "INT64_MIN" if op == "max" else "INT64_MAX"
+    if op in ("max", "min") and dtype in ("bool", "uint8"):
+        return "0" if op == "max" else "1" if dtype == "bool" else "UINT8_MAX"
+    if op in ("max", "min") and "int" in dtype:
+        return f"{dtype.upper()}_{'MIN' if op == 'max' else 'MAX'}"
     return _INITIAL[op]
 
 
@@ -432,12 +441,14 @@ class _Body:
             case IndexValue(index=index):
                 return f"(int64_t)({self.address(index)})"
             case Apply(op=op, args=args, dtype=dtype):
-                return self._operation(op, [self._texts[id(a)] for a in args], args, dtype)
+                text = self._operation(op, [self._texts[id(a)] for a in args], args, dtype)
+                return f"({C_TYPES[dtype]})({text})" if dtype in _SMALL and op != "convert" else text
         raise AssertionError(expr)
 
     def _operation(self, op: str, texts: list[str], args: tuple[Expr, ...], dtype: str) -> str:
-        if op in _INFIX:
-            return f"({texts[0]} {_INFIX[op]} {texts[1]})"
+        infix = _OF_FLAGS.get(op) if dtype == "bool" else None
+        if infix or op in _INFIX:
+            return f"({texts[0]} {infix or _INFIX[op]} {texts[1]})"
         match op:
             case "convert":
                 return f"({texts[0]} != 0)" if dtype == "bool" else f"({_IN_BODY[dtype]})({texts[0]})"
@@ -454,7 +465,8 @@ class _Body:
             case "reciprocal":
                 return f"(1 / {texts[0]})"
             case "abs":
-                return f"__builtin_fabs{'f' if dtype == 'float32' else ''}({texts[0]})"
+                name = {"float32": "fabsf", "float64": "fabs"}.get(dtype, "llabs")
+                return f"__builtin_{name}({texts[0]})"
             case "sqrt":
                 return f"__builtin_sqrt{'f' if dtype == 'float32' else ''}({texts[0]})"
             case "rsqrt":
@@ -473,7 +485,7 @@ def literal(number: Number) -> str:
     value = number.value
     if number.dtype == "bool":
         return str(int(value))
-    if number.dtype in ("int64", "int32"):
+    if "int" in number.dtype:
         return f"INT64_C({value})" if abs(value) > 2**31 else str(value)
     if math.isnan(value):
         return "NAN"

@@ -95,17 +95,17 @@ class CompiledLoop(TracedLoop):
             raise PlanRefusedError(f"the plan compiled cannot run {task.name}: Inductor: {first}") from error
         self._steps[batch_size] = _Step(graph, call, gathers)
 
-    def steps(self, order: Tensor) -> Tensor:
+    def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
         step = self._steps[order.shape[1]]
         state, call = live_state(self.task), step.call
-        scalars = [list(row.unbind(0)) for row in self.scalars_of(step.graph.scalars, len(order)).unbind(0)]
+        rows = [list(row.unbind(0)) for row in scalars.unbind(0)]
         losses: list[Tensor] = []
         with torch.no_grad():
             if step.gathers:
-                for index, numbers in zip(order.to(self.data.device).unbind(0), scalars, strict=True):
+                for index, numbers in zip(order.to(self.data.device).unbind(0), rows, strict=True):
                     losses.append(call([*state, *self.leaves, index, *numbers])[0])
             else:
-                for batch, numbers in zip(self.data.batches(order), scalars, strict=True):
+                for batch, numbers in zip(self.data.batches(order), rows, strict=True):
                     leaves = self.leaves if batch is self.data.tensors else pytree.tree_leaves(batch)
                     losses.append(call([*state, *leaves, *numbers])[0])
         return torch.stack(losses) if losses else torch.empty(0, device=self.data.device)

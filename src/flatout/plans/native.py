@@ -71,11 +71,11 @@ class NativeLoop(TracedLoop):
     def layout(self, task: Task, data: ResidentData) -> list[object]:
         return [*super().layout(task, data), narrow_leaves(pytree.tree_leaves(data.tensors))]
 
-    def steps(self, order: Tensor) -> Tensor:
-        graph, step = self._steps[order.shape[1]]
+    def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
+        _, step = self._steps[order.shape[1]]
         # Loading a state puts new tensors into the optimizer, and another task may share the step.
         step.bind(live_state(self.task), self.leaves)
-        return step.run(order, self.scalars_of(graph.scalars, len(order)))
+        return step.run(order, scalars)
 
 
 def _check_indices(task: Task, data: ResidentData) -> None:

@@ -1,4 +1,4 @@
-"""What loops over a traced step share: a first step in eager, a graph a batch size, learning rates."""
+"""What loops over a traced step share: a first step in eager, a graph a batch size, options that change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from flatout.data.source import Data
 from flatout.errors import PlanRefusedError
 from flatout.plans.base import Loop, scheduler_of_steps
 from flatout.plans.eager import EagerLoop
-from flatout.step.graph import Scalar, scalar_values, state_of
+from flatout.step.graph import scalar_values, state_of
+from flatout.step.options import changes_only_rates, constant_options, scalars_of
 from flatout.task.task import Task
 
 
@@ -35,10 +36,11 @@ class TracedLoop(Loop):
     plan: ClassVar[str]
 
     def __init__(self, task: Task, data: ResidentData) -> None:
-        self._refuse_cycled_options(task)
-        self._options = _options(task)
         self._bind(task, data)
         traced = with_state(task, data)
+        self._scalars = scalars_of(traced)
+        self._constants = constant_options(traced, self._scalars)
+        self._tensors = len(state_of(traced))
         try:
             for batch_size in data.batch_sizes:
                 self.build(traced, batch_size)
@@ -58,19 +60,32 @@ class TracedLoop(Loop):
         """
 
     @abstractmethod
-    def steps(self, order: Tensor) -> Tensor:
-        """Run the steps of `order`; the optimizer has its state."""
+    def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
+        """Run the steps of `order`; the optimizer has its state.
+
+        Args:
+            order: the samples of each step.
+            scalars: the numbers that come in with each step, float64 `[steps, scalars]` on the host.
+        """
 
     def advance(self, order: Tensor) -> Tensor:
-        if _options(self.task) != self._options:
-            return self._eager.advance(order)  # someone changed what is a constant in the step
         if has_state(self.task):
-            return self.steps(order)
+            return self._steps_of_graph(order)
         first = self._eager.advance(order[:1])  # the optimizer makes its state in its own first step
-        return torch.cat([first, self.steps(order[1:]).to(first.dtype)]) if len(order) > 1 else first
+        rest = self._steps_of_graph(order[1:]) if len(order) > 1 else first[:0]
+        return torch.cat([first, rest.to(first.dtype)])
+
+    def _steps_of_graph(self, order: Tensor) -> Tensor:
+        """The steps the graph can make, and those after them in eager."""
+        scalars = self._upcoming(len(order))
+        done = len(scalars)
+        parts = [self.steps(order[:done], scalars)] if done else []
+        if done < len(order):
+            parts.append(self._eager.advance(order[done:]))
+        return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     def for_task(self, task: Task, data: Data) -> Loop | None:
-        if not isinstance(data, ResidentData) or _options(task) != self._options:
+        if not isinstance(data, ResidentData) or self._differs(task):
             return None
         if self.layout(task, data) != self.layout(self.task, self.data):
             return None
@@ -95,41 +110,28 @@ class TracedLoop(Loop):
             *((t.shape, t.stride(), t.dtype, t.device, t.requires_grad) for t in tensors),
         ]
 
-    def scalars_of(self, scalars: tuple[Scalar, ...], steps: int) -> Tensor:
-        """The learning rates of the next steps, float64 `[steps, scalars]`; moves the scheduler on."""
+    def _upcoming(self, steps: int) -> Tensor:
+        """The scalars of the next steps, float64 `[steps, scalars]`; moves the scheduler on.
+
+        There are fewer rows where an option that is a constant of the step changes on the way.
+        """
+        if self._differs(self.task) or len(state_of(self.task)) != self._tensors:
+            return torch.empty(0, len(self._scalars), dtype=torch.float64)
         if self._scheduler is None:
-            now = torch.tensor([scalar_values(self.task, scalars)], dtype=torch.float64)
+            now = torch.tensor([scalar_values(self.task, self._scalars)], dtype=torch.float64)
             return now.expand(steps, -1).contiguous()
         optimizer: Any = self.task.optimizer
-        rows = []
-        for _ in range(steps):
-            rows.append(scalar_values(self.task, scalars))
+        watched = not changes_only_rates(self._scheduler)
+        rows: list[list[float]] = []
+        while len(rows) < steps and not (watched and self._differs(self.task)):
+            rows.append(scalar_values(self.task, self._scalars))
             optimizer._opt_called = True  # schedulers watch for calls of `optimizer.step`; there are none
             self._scheduler.step()
-        return torch.tensor(rows, dtype=torch.float64).view(steps, -1)
+        return torch.tensor(rows, dtype=torch.float64).view(len(rows), len(self._scalars))
 
-    def _refuse_cycled_options(self, task: Task) -> None:
-        pending: list[Any] = [task.scheduler]
-        while pending:
-            scheduler = pending.pop()
-            if getattr(scheduler, "cycle_momentum", False):
-                raise PlanRefusedError(
-                    f"the plan {self.plan} has the momentum as a constant, and {type(scheduler).__name__} "
-                    "changes it at each step (cycle_momentum=False leaves it alone)"
-                )
-            pending += getattr(scheduler, "_schedulers", [])
-
-
-# Of a group of parameters: what comes in with each step, and what schedulers note for themselves.
-_NOT_BAKED = {"params", "lr", "initial_lr", "max_lr", "min_lr", "swa_lr"}
-
-
-def _options(task: Task) -> list[dict[str, Any]]:
-    """The options of the optimizer that a prepared step has as constants."""
-    return [
-        {key: value for key, value in group.items() if key not in _NOT_BAKED and "momentum_" not in key}
-        for group in task.optimizer.param_groups
-    ]
+    def _differs(self, task: Task) -> bool:
+        """Whether an option that is a constant of the step has another value now."""
+        return constant_options(task, self._scalars) != self._constants
 
 
 def with_state(task: Task, data: ResidentData) -> Task:

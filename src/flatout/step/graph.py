@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, fx, nn
+from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from flatout.task.task import Task
@@ -40,11 +41,18 @@ class Scalar:
         name: for example "lr" or, where there are several groups, "lr of group 1".
         group: index into `optimizer.param_groups`.
         key: the option.
+        place: which element, where the option is a tuple, as `betas` is.
     """
 
     name: str
     group: int
     key: str
+    place: int | None = None
+
+    def read(self, optimizer: Optimizer) -> float:
+        """What it is now."""
+        value = optimizer.param_groups[self.group][self.key]
+        return float(value if self.place is None else value[self.place])
 
 
 @dataclass(frozen=True)
@@ -165,4 +173,4 @@ def named_parameters(task: Task) -> dict[str, nn.Parameter]:
 
 def scalar_values(task: Task, scalars: tuple[Scalar, ...]) -> list[float]:
     """What the scalars of a step are now."""
-    return [float(task.optimizer.param_groups[scalar.group][scalar.key]) for scalar in scalars]
+    return [scalar.read(task.optimizer) for scalar in scalars]

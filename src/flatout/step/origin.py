@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flatout.step.branch_free import FUNCTIONS
 from flatout.step.untouched import NotTracedError
 
 _TORCH = str(Path(torch.__file__).parent)
@@ -100,7 +101,7 @@ class _Above(TorchFunctionMode):
         origin = Origin(self._phase[0] or (self._stack[-1] if self._stack else ""), _users_line())
         _refuse_change(func, args, origin)
         with _labelled(origin):
-            result = func(*args, **(kwargs or {}))
+            result = FUNCTIONS.get(func, func)(*args, **(kwargs or {}))
         for leaf in pytree.tree_leaves(result):
             if isinstance(leaf, Tensor) and leaf.grad_fn is not None:
                 _remember(leaf.grad_fn, origin)

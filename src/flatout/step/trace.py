@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_, stateless
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
+from flatout.step.branch_free import branch_free_layers, branch_free_update
 from flatout.step.decompose import InFunctions, decompositions
 from flatout.step.graph import (
     Scalar,
@@ -27,6 +28,7 @@ from flatout.step.graph import (
     state_of,
 )
 from flatout.step.loss import loss_function, trained_parameters
+from flatout.step.options import scalars_of
 from flatout.step.origin import UPDATE, noting_origins, origin_of, users_line_of
 from flatout.step.untouched import NotTracedError, untouched
 from flatout.task.task import Task
@@ -79,12 +81,16 @@ def _refuse_hooks(task: Task) -> None:
 
 def _traced(task: Task, batch: Any) -> StepGraph:
     live = state_of(task)
-    scalars = _scalars(task)
+    scalars = scalars_of(task)
     leaves, spec = pytree.tree_flatten(batch)
     values = [tensor.detach() for _, tensor in live.values()]
     numbers = [torch.zeros((), dtype=torch.float64) for _ in scalars]
     step = _step_function(task, list(live), [kind for kind, _ in live.values()], scalars, spec)
-    with fx_traceback.preserve_node_meta(), noting_origins(task.model) as set_phase:
+    with (
+        fx_traceback.preserve_node_meta(),
+        branch_free_layers(task.modules()),
+        noting_origins(task.model) as set_phase,
+    ):
         traced = _make(step(set_phase))(values, leaves, numbers)
     _refuse_changed_constants(traced)
     with fx_traceback.preserve_node_meta():
@@ -141,15 +147,6 @@ def _is_constant(argument: Any) -> bool:
     return isinstance(argument, fx.Node) and argument.op == "get_attr"
 
 
-def _scalars(task: Task) -> tuple[Scalar, ...]:
-    several = len(task.optimizer.param_groups) > 1
-    return tuple(
-        Scalar(f"lr of group {index}" if several else "lr", index, "lr")
-        for index, group in enumerate(task.optimizer.param_groups)
-        if "lr" in group
-    )
-
-
 def _step_function(
     task: Task, names: list[str], kinds: list[str], scalars: tuple[Scalar, ...], spec: pytree.TreeSpec
 ) -> Callable[[Callable[[str], None]], Callable[..., list[Tensor]]]:
@@ -185,7 +182,8 @@ def _step_function(
                     n: v.clone() for n, v, k in zip(names, values, kinds, strict=True) if k == "optimizer"
                 }
                 with _borrowed(optimizer, parameters, new, state, scalars, numbers):
-                    _plain_step(optimizer)()
+                    with branch_free_update(optimizer):
+                        _plain_step(optimizer)()
                     updated = _updated_state(optimizer, new)
             set_phase("")
             result = {**new, **buffers, **updated}
@@ -232,7 +230,7 @@ def _borrowed(
                 if way in group:
                     group[way] = False
         for scalar, number in zip(scalars, numbers, strict=True):
-            optimizer.param_groups[scalar.group][scalar.key] = number.item()
+            _put(optimizer, scalar, number)
         optimizer.state = traced  # type: ignore[assignment]
         before = _numbers_of(optimizer)
         yield
@@ -246,6 +244,18 @@ def _borrowed(
             group.clear()
             group.update(own)
         optimizer.state = own_state
+
+
+def _put(optimizer: Optimizer, scalar: Scalar, number: Tensor) -> None:
+    """A number of the graph in the place of an option, of which Python may ask whether it is 0."""
+    group, now, value = optimizer.param_groups[scalar.group], scalar.read(optimizer), number.item()
+    if scalar.key != "lr":
+        torch._check(value > 0 if now > 0 else value < 0)  # type: ignore[no-untyped-call]
+    if scalar.place is None:
+        group[scalar.key] = value
+    else:
+        elements = group[scalar.key]
+        group[scalar.key] = (*elements[: scalar.place], value, *elements[scalar.place + 1 :])
 
 
 def _numbers_of(optimizer: Optimizer) -> list[dict[str, Any]]:
