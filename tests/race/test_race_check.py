@@ -10,6 +10,7 @@ from flatout.data.load import load_data
 from flatout.plans.eager import EagerPlan
 from flatout.plans.native import NativePlan
 from flatout.racing.check import TOLERANCES, compare, first_steps, perturb, spread, tensors_of
+from flatout.racing.race import race
 from flatout.task.task import Task
 
 
@@ -109,3 +110,11 @@ def test_beside_noise_a_wrong_plan_is_still_found_out():
     found = compare(wrong, eager, noise)
     assert not found.agrees
     assert found.worst not in ("0.bias", "1.running_mean")
+
+
+def test_a_race_compares_plans_under_the_same_masks(make_task):
+    task = make_task(optimizer=torch.optim.Adam, batch_size=5, steps=20_000)
+    task.model = torch.nn.Sequential(torch.nn.Dropout(0.5), *task.model)
+    native = race(task, plans=["eager", "native"], devices=["cpu"]).candidates[1]
+    assert native.status == "ok", native.reason
+    assert native.max_abs_diff < 1e-4

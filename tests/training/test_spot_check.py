@@ -189,3 +189,29 @@ def test_early_stopping_gives_the_best_weights():
     assert run.best_step == expected.best_step
     for mine, its in zip(one["model"].parameters(), other["model"].parameters(), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
+
+
+def with_dropout(**changes):
+    validation = {"validation": pairs(9, 1), "validate_every": 1000}
+    return base(mlp(nn.Dropout(0.3)), lambda p: torch.optim.Adam(p, lr=1e-3), **validation, **changes)
+
+
+def test_a_checked_step_has_the_masks_of_the_plan(every_chunk):
+    case, other, seeded = with_dropout(epochs=60), with_dropout(epochs=60), with_dropout(epochs=60, seed=1)
+    before = torch.get_rng_state()
+    run = fit(**case, plan="native")  # a mismatch would warn, and go on in eager
+    assert run.plan == "native"
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(9)
+    assert_same_run(run, fit(**other, plan="native", check=False))
+    assert not torch.equal(run.losses, fit(**seeded, plan="native").losses)
+
+
+def test_a_resumed_run_draws_on_where_the_stopped_one_was(tmp_path, stop_at):
+    with pytest.raises(TrainingInterrupted) as stop:
+        fit(**with_dropout(epochs=4000), plan="native", run_dir=tmp_path, progress=stop_at(50))
+    assert stop.value.run.steps < 20_000
+    torch.manual_seed(9)
+    rest = fit(**with_dropout(epochs=4000), resume=stop.value.run.directory)
+    assert rest.plan == "native"
+    assert_same_run(rest, fit(**with_dropout(epochs=4000), plan="native"))

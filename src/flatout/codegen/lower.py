@@ -22,6 +22,7 @@ from flatout.codegen.nest import (
     Number,
     Pointwise,
     Program,
+    Random,
     ScalarLet,
     ScalarRef,
     Store,
@@ -33,6 +34,7 @@ from flatout.codegen.nest import (
 from flatout.codegen.values import Lazy, Stored, Value
 from flatout.step.graph import StepGraph
 from flatout.step.origin import UPDATE, origin_of
+from flatout.step.random_stream import group_count, group_size
 
 aten = torch.ops.aten
 
@@ -62,7 +64,7 @@ _VIEWS = {
 _TAKEN = re.compile(
     r"auto|bool|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|"
     r"long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|typeof|asm|union|unsigned|"
-    r"void|volatile|while|u?int\d+_t|order|order_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
+    r"void|volatile|while|u?int\d+_t|order|order_step|seed|first_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
     r"[sd]gemm_?|total|slice|part|own|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
     r"a?(sin|cos|tan)h?|atan2|exp[2m]?1?|log(10|2|1p)?|erfc?|pow|sqrt|floor|ceil|trunc|fmod|f?abs|rint|hypot|"
     r"fmax|fmin|isnan|isinf|signbit|copysign|NAN|INFINITY|linux|unix|main"
@@ -219,6 +221,29 @@ class Lowerer:
         self._gathered.add(batch.view.buffer)
         self.values[node] = batch
 
+    def _draw(self) -> None:
+        """The random numbers of this step, the first axis of each tensor varying fastest."""
+        for draw, (node, entry) in enumerate(zip(self.graph.random_inputs(), self.graph.random, strict=True)):
+            if not node.users:
+                continue
+            groups = group_count(entry.shape, entry.dtype)
+            size = max(1, groups) * group_size(entry.dtype)
+            of_samples = entry.shape[:1] == (self.graph.batch_size,)
+            buffer = Buffer(
+                self.name(f"random_{draw}"),
+                "temporary",
+                _dtype(entry.dtype),
+                size,
+                samples=self.graph.batch_size if of_samples else 0,
+                sample_step=1 if of_samples else 0,
+            )
+            self.program.temporaries.append(buffer)
+            comment = f"{entry.kind} random numbers for {entry.origin}"
+            self.program.kernels.append(Random(buffer, entry.kind, draw, groups, comment=comment))
+            strides = _contiguous((*entry.shape[1:], *entry.shape[:1]))
+            strides = (*strides[-1:], *strides[:-1])
+            self.values[node] = Stored(View(buffer, entry.shape, strides), 0 if of_samples else None)
+
     def _constants(self) -> dict[str, Stored]:
         """Tensors of the graph itself: they follow the leaves of the data."""
         result = {}
@@ -298,6 +323,7 @@ class Lowerer:
     def run(self) -> Program:
         """Lower every node, then store the new state and the loss."""
         constants = self._constants()
+        self._draw()
         for node in self.graph.graph.graph.nodes:
             if node.op == "get_attr":
                 self.values[node] = constants[str(node.target)]
@@ -306,8 +332,8 @@ class Lowerer:
             lowering = LOWERINGS.get(node.target)
             if lowering is None and torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
                 raise NotLoweredError(
-                    f"{node.target} in {origin_of(node)} draws random numbers, which the plan native "
-                    "does not do yet"
+                    f"{node.target} in {origin_of(node)} draws random numbers in a way the plan native "
+                    "does not know"
                 )
             if lowering is None:
                 raise NotLoweredError(f"there is no loop nest for {node.target} in {origin_of(node)}")

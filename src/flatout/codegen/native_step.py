@@ -147,12 +147,14 @@ class NativeStep:
         self._state = list(state)
         self._data = list(data)
 
-    def run(self, order: Tensor, scalars: Tensor) -> Tensor:
+    def run(self, order: Tensor, scalars: Tensor, seed: int = 0, first_step: int = 0) -> Tensor:
         """Run `len(order)` steps; returns their losses.
 
         Args:
             order: int64 `[steps, batch]` on the host; rows that are one row (stride 0) are gathered once.
             scalars: float64 `[steps, scalars]`.
+            seed: of the random numbers.
+            first_step: the number of the first of these steps, on which the random numbers depend.
         """
         losses = torch.empty(len(order), dtype=self._loss_dtype)
         if order.stride(1) != 1:
@@ -162,12 +164,14 @@ class NativeStep:
             threads, count = self._team.next(len(order) - done)
             piece = slice(done, done + count)
             begun = time.perf_counter()
-            self._call(order[piece], scalars[piece], losses[piece], threads)
+            self._call(order[piece], scalars[piece], losses[piece], threads, (seed, first_step + done))
             self._team.note(threads, count, time.perf_counter() - begun)
             done += count
         return losses
 
-    def _call(self, order: Tensor, scalars: Tensor, losses: Tensor, threads: int) -> None:
+    def _call(
+        self, order: Tensor, scalars: Tensor, losses: Tensor, threads: int, place: tuple[int, int]
+    ) -> None:
         arena = self._arena.data_ptr()
         arena += -arena % _ALIGNMENT
         counters = (ctypes.c_int64 * _COUNTERS)()
@@ -178,6 +182,8 @@ class NativeStep:
             _pointers(self._state),
             _pointers([*self._data, *self._constants]),
             ctypes.c_void_p(scalars.data_ptr()),
+            ctypes.c_uint64(place[0]),
+            ctypes.c_uint64(place[1]),
             ctypes.c_void_p(losses.data_ptr()),
             ctypes.c_void_p(arena),
             *self._blas,

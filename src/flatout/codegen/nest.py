@@ -9,6 +9,7 @@
         MatMul       a matrix product of strided views
         Slices       a loop over slices of the batch, with kernels inside
         Parts        a loop over parts of the batch that the threads share, with slices inside
+        Random       random numbers
 
 An address is affine in the loop variables, plus terms that are computed (an index read from memory).
 """
@@ -266,6 +267,16 @@ class Parts(Kernel):
     step: int = 0
 
 
+@dataclass(eq=False)
+class Random(Kernel):
+    """Fill `buffer` with the numbers of a draw: "uniform" or "normal", in whole groups (random_stream)."""
+
+    buffer: Buffer
+    kind: str
+    draw: int
+    groups: int
+
+
 @dataclass
 class Program:
     """A step.
@@ -354,7 +365,7 @@ def writes(kernel: Kernel) -> set[Buffer]:
     match kernel:
         case Pointwise(stores=stores):
             return {store.buffer for store in stores}
-        case Reduction(buffer=buffer):
+        case Reduction(buffer=buffer) | Random(buffer=buffer):
             return {buffer}
         case MatMul(out=out):
             return {out.buffer}

@@ -24,6 +24,7 @@ from flatout.codegen.nest import (
     Parts,
     Pointwise,
     Program,
+    Random,
     Reduction,
     ScalarLet,
     ScalarRef,
@@ -53,8 +54,8 @@ _BLAS_FROM = 1 << 26
 FUNCTION = "flatout_steps"
 SIGNATURE = (
     f"void {FUNCTION}(long steps, const int64_t *order, long order_step, void **state, void **data,\n"
-    "                   const double *scalars, void *losses_, char *arena, void *sgemm_, void *dgemm_,\n"
-    "                   long thread, long threads, int64_t *team)"
+    "                   const double *scalars, uint64_t seed, uint64_t first_step, void *losses_,\n"
+    "                   char *arena, void *sgemm_, void *dgemm_, long thread, long threads, int64_t *team)"
 )
 
 
@@ -82,7 +83,9 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
     body.append(f"{C_TYPES[program.loss.dtype]} *losses = losses_;")
     body.append("fo_sgemm sgemm = (fo_sgemm)sgemm_;")
     body.append("fo_dgemm dgemm = (fo_dgemm)dgemm_;")
-    body.append("(void)sgemm, (void)dgemm, (void)thread, (void)threads, (void)team;")
+    body.append(
+        "(void)sgemm, (void)dgemm, (void)seed, (void)first_step, (void)thread, (void)threads, (void)team;"
+    )
     body.append("")
     body.append("for (long step = 0; step < steps; step++) {")
     inner: list[str] = []
@@ -137,6 +140,9 @@ def _kernel(kernel: Kernel) -> list[str]:
             return comment + _loop(var, count, _in_turn(inside))
         case Parts():
             return comment + _parts(kernel)
+        case Random(buffer=buffer, kind=kind, draw=draw, groups=groups):
+            function = f"fo_{kind}{_SUFFIX[buffer.dtype]}"
+            return [*comment, f"{function}({buffer.name}, {groups}, {draw}, first_step + step, seed);"]
     raise AssertionError(kernel)
 
 

@@ -13,7 +13,14 @@ from flatout.task.task import Task
 
 
 class Loop(ABC):
-    """A prepared plan: it holds the task's state on the device and runs its steps."""
+    """A prepared plan: it holds the task's state on the device and runs its steps.
+
+    Attributes:
+        step: the number of the next step in the whole training. The loops over a traced step count it, as
+            their random numbers depend on it; a training that is resumed sets it.
+    """
+
+    step: int = 0
 
     @abstractmethod
     def advance(self, order: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ inside the compiled step. What Inductor cannot compile is refused.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +19,15 @@ from torch._guards import TracingContext, tracing
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from flatout.codegen.random_numbers import RandomNumbers
 from flatout.data.resident import ResidentData
 from flatout.data.source import Data
 from flatout.errors import PlanRefusedError
 from flatout.plans.base import Loop, Plan
 from flatout.plans.traced_loop import TracedLoop, live_state
 from flatout.step.graph import StepGraph
+from flatout.step.origin import origin_of
+from flatout.step.random_stream import numbers_of_step, places
 from flatout.step.tensors_only import TensorsOnly
 from flatout.step.trace import trace
 from flatout.step.untouched import NotTracedError
@@ -59,13 +62,17 @@ class _Step:
 
     Attributes:
         graph: what it was compiled from.
-        call: takes the list of state, data or batch, index where it gathers, and scalars; gives the loss.
+        call: takes the list of state, data or batch, index where it gathers, what it draws, and scalars;
+            gives the loss.
         gathers: whether it picks its samples itself.
+        random: on a CPU, what makes the numbers it draws; elsewhere it makes them itself, from a place in
+            the stream.
     """
 
     graph: StepGraph
     call: Callable[[list[Tensor]], Any]
     gathers: bool
+    random: RandomNumbers | None
 
 
 class CompiledLoop(TracedLoop):
@@ -85,7 +92,9 @@ class CompiledLoop(TracedLoop):
             _refuse_randomness(graph)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's own, about its own insides
-                call = _compiled(graph, live_state(task), self.leaves, gathers)
+                on_cpu = self.data.device.type == "cpu"
+                random = RandomNumbers(graph.random) if graph.random and on_cpu else None
+                call = _compiled(graph, live_state(task), self.leaves, gathers, random)
         except PlanRefusedError:
             raise
         except NotTracedError as error:
@@ -93,22 +102,31 @@ class CompiledLoop(TracedLoop):
         except Exception as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise PlanRefusedError(f"the plan compiled cannot run {task.name}: Inductor: {first}") from error
-        self._steps[batch_size] = _Step(graph, call, gathers)
+        self._steps[batch_size] = _Step(graph, call, gathers, random)
 
     def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
         step = self._steps[order.shape[1]]
         state, call = live_state(self.task), step.call
         rows = [list(row.unbind(0)) for row in scalars.unbind(0)]
+        drawn = self._drawn(step, len(order))
         losses: list[Tensor] = []
         with torch.no_grad():
             if step.gathers:
                 for index, numbers in zip(order.to(self.data.device).unbind(0), rows, strict=True):
-                    losses.append(call([*state, *self.leaves, index, *numbers])[0])
+                    losses.append(call([*state, *self.leaves, index, *next(drawn), *numbers])[0])
             else:
                 for batch, numbers in zip(self.data.batches(order), rows, strict=True):
                     leaves = self.leaves if batch is self.data.tensors else pytree.tree_leaves(batch)
-                    losses.append(call([*state, *leaves, *numbers])[0])
+                    losses.append(call([*state, *leaves, *next(drawn), *numbers])[0])
         return torch.stack(losses) if losses else torch.empty(0, device=self.data.device)
+
+    def _drawn(self, step: _Step, steps: int) -> Iterator[list[Tensor]]:
+        """What each of the next steps draws, made when it is wanted."""
+        seed, first = self.task.seed, self.step
+        if step.random is None and step.graph.random:
+            yield from ([place] for place in places(seed, first, steps).to(self.data.device).unbind(0))
+        for number in range(first, first + steps):
+            yield [] if step.random is None else step.random.fill(seed, number)
 
 
 def _refuse_without_compiler() -> None:
@@ -125,18 +143,19 @@ def _refuse_without_compiler() -> None:
 
 
 def _refuse_randomness(graph: StepGraph) -> None:
-    """Random numbers would come from another stream than eager's, and nobody could check the step."""
+    """Numbers of another stream than that of `random_stream` nobody could draw again to check the step."""
     for node in graph.graph.graph.nodes:
         if isinstance(node.target, torch._ops.OpOverload) and (
             torch.Tag.nondeterministic_seeded in node.target.tags
         ):
             raise PlanRefusedError(
-                f"the plan compiled draws no random numbers, and the step does: {node.target}"
+                f"{node.target} in {origin_of(node)} draws random numbers in a way the plan compiled does "
+                "not know"
             )
 
 
 def _compiled(
-    graph: StepGraph, state: list[Tensor], data: list[Tensor], gathers: bool
+    graph: StepGraph, state: list[Tensor], data: list[Tensor], gathers: bool, random: RandomNumbers | None
 ) -> Callable[[list[Tensor]], Any]:
     """The step as a function of Inductor's that updates the state in place and returns `[loss]`."""
     from torch._inductor.compile_fx import compile_fx_inner
@@ -144,8 +163,12 @@ def _compiled(
 
     device = data[0].device
     index = [torch.zeros(graph.batch_size, dtype=torch.int64, device=device)] if gathers else []
-    numbers = [torch.zeros((), dtype=torch.float64) for _ in graph.scalars]
-    module = _in_place(graph, [*state, *data, *index, *numbers], len(state), len(data), gathers)
+    scalars = [torch.zeros((), dtype=torch.float64) for _ in graph.scalars]
+    drawn = random.tensors if random else []
+    if graph.random and random is None:
+        drawn = [torch.zeros(4, dtype=torch.int64, device=device)]
+    inputs = [*state, *data, *index, *drawn, *scalars]
+    module = _in_place(graph, inputs, len(state), len(data), gathers)
     fakes = [node.meta["val"] for node in module.graph.nodes if node.op == "placeholder"]
     mode = fakes[0].fake_mode
     with torch.no_grad(), _as_it_comes(), tracing(TracingContext(mode)), V.set_fake_mode(mode):
@@ -191,7 +214,11 @@ def _in_place(
         rest = values[states + leaves :]
         if gathers:
             data, rest = tuple(leaf.index_select(0, rest[0]) for leaf in data), rest[1:]
-        result: list[Tensor] = _Respelled(graph.graph).run(*state, *data, *rest)
+        scalars = rest[len(rest) - len(graph.scalars) :]
+        drawn: Sequence[Tensor] = rest[: len(rest) - len(scalars)]
+        if graph.random and data[0].device.type != "cpu":
+            drawn = numbers_of_step([(x.kind, x.shape, x.dtype) for x in graph.random], drawn[0])
+        result: list[Tensor] = _Respelled(graph.graph).run(*state, *data, *scalars, *drawn)
         return result
 
     with torch.no_grad():

@@ -23,6 +23,7 @@ from flatout.plans.quick_step import (
     quick_zero_grad,
 )
 from flatout.step.loss import loss_function, raise_bad_loss, raise_independent_loss, trained_parameters
+from flatout.step.random_operators import SameNumbers
 from flatout.task.task import Task
 
 
@@ -40,6 +41,7 @@ class EagerLoop(Loop):
 
     def __init__(self, task: Task, data: Data) -> None:
         self._data = data
+        self._seed = task.seed
         self._model = task.model
         self._loss_of = loss_function(task)
         self._optimizer = task.optimizer
@@ -69,6 +71,19 @@ class EagerLoop(Loop):
         if not losses:
             return torch.empty(0, device=self._data.device)
         return torch.stack(losses)
+
+    def advance_with_same_numbers(self, order: Tensor, step: int) -> Tensor:
+        """Like `advance`, but random operators get the numbers that the traced plans draw.
+
+        Args:
+            order: as in `advance`.
+            step: the number of the first step in the whole training.
+        """
+        losses = []
+        for number, row in enumerate(order, step):
+            with SameNumbers(self._seed, number):
+                losses.append(self.advance(row.unsqueeze(0)))
+        return torch.cat(losses) if losses else self.advance(order)
 
     def _update_by_step(self, batch: Batch) -> Tensor:
         loss = self._loss_of(batch)

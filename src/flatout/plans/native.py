@@ -75,7 +75,7 @@ class NativeLoop(TracedLoop):
         _, step = self._steps[order.shape[1]]
         # Loading a state puts new tensors into the optimizer, and another task may share the step.
         step.bind(live_state(self.task), self.leaves)
-        return step.run(order, scalars)
+        return step.run(order, scalars, self.task.seed, self.step)
 
 
 def _check_indices(task: Task, data: ResidentData) -> None:

@@ -61,7 +61,7 @@ class TracedLoop(Loop):
 
     @abstractmethod
     def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
-        """Run the steps of `order`; the optimizer has its state.
+        """Run the steps of `order`, the first of them number `self.step`; the optimizer has its state.
 
         Args:
             order: the samples of each step.
@@ -71,7 +71,7 @@ class TracedLoop(Loop):
     def advance(self, order: Tensor) -> Tensor:
         if has_state(self.task):
             return self._steps_of_graph(order)
-        first = self._eager.advance(order[:1])  # the optimizer makes its state in its own first step
+        first = self._in_eager(order[:1])  # the optimizer makes its state in its own first step
         rest = self._steps_of_graph(order[1:]) if len(order) > 1 else first[:0]
         return torch.cat([first, rest.to(first.dtype)])
 
@@ -79,10 +79,17 @@ class TracedLoop(Loop):
         """The steps the graph can make, and those after them in eager."""
         scalars = self._upcoming(len(order))
         done = len(scalars)
-        parts = [self.steps(order[:done], scalars)] if done else []
+        parts = [self._counted(self.steps(order[:done], scalars))] if done else []
         if done < len(order):
-            parts.append(self._eager.advance(order[done:]))
+            parts.append(self._in_eager(order[done:]))
         return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+    def _in_eager(self, order: Tensor) -> Tensor:
+        return self._counted(self._eager.advance_with_same_numbers(order, self.step))
+
+    def _counted(self, losses: Tensor) -> Tensor:
+        self.step += len(losses)
+        return losses
 
     def for_task(self, task: Task, data: Data) -> Loop | None:
         if not isinstance(data, ResidentData) or self._differs(task):
@@ -91,6 +98,7 @@ class TracedLoop(Loop):
             return None
         twin = copy.copy(self)
         twin._bind(task, data)
+        twin.step = 0
         return twin
 
     def _bind(self, task: Task, data: ResidentData) -> None:

@@ -28,6 +28,7 @@ from torch.utils import _pytree as pytree
 
 from flatout.data.source import Data
 from flatout.plans.base import Loop
+from flatout.plans.eager import EagerLoop
 from flatout.task.task import Task
 
 # (relative, absolute) by dtype.
@@ -171,13 +172,18 @@ def _difference(plan: Tensor, eager: Tensor) -> tuple[float, float]:
 def first_steps(task: Task, data: Data, loop: Loop, steps: int = CHECKED_STEPS) -> dict[str, Tensor]:
     """Run some steps and return all they gave: the losses and every tensor of the state, on the host.
 
-    The steps lie around the end of an epoch, where the last batch may be smaller than the others.
+    The steps lie around the end of an epoch, where the last batch may be smaller than the others. Eager gets
+    the random numbers that the traced plans draw, so that its masks are theirs.
     """
     _to_end_of_epoch(data)
     losses: list[Tensor] = []
     done = 0
     while done < steps:
-        piece = loop.advance(data.take(steps - done))
+        order = data.take(steps - done)
+        if isinstance(loop, EagerLoop):
+            piece = loop.advance_with_same_numbers(order, done)
+        else:
+            piece = loop.advance(order)
         if not len(piece):
             break
         losses.append(piece)

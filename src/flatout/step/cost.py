@@ -1,8 +1,8 @@
 """What a traced step costs, counted from its operators: FLOPs, bytes, launches and memory.
 
 FLOPs: matrix products and convolutions exactly (a multiplication and an addition each count), anything
-pointwise 1 an element of its result, a reduction 1 an element it reads, softmax 5 an element. What only moves
-numbers costs none.
+pointwise and random numbers 1 an element of the result, a reduction 1 an element it reads, softmax 5 an
+element. What only moves numbers costs none.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Cost:
 def cost_of(graph: StepGraph) -> Cost:
     """Count a traced step."""
     free = _free(graph)
-    operators = tuple(_operator(node, node in free) for node in _calls(graph))
+    operators = (*_draws(graph), *(_operator(node, node in free) for node in _calls(graph)))
     return Cost(
         operators,
         sum(o.flops for o in operators),
@@ -101,6 +101,14 @@ def _calls(graph: StepGraph) -> Iterator[fx.Node]:
     for node in graph.graph.graph.nodes:
         if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
             yield node
+
+
+def _draws(graph: StepGraph) -> Iterator[OperatorCost]:
+    for entry, node in zip(graph.random, graph.random_inputs(), strict=True):
+        if node.users:
+            count = math.prod(entry.shape)
+            written = _written(node)
+            yield OperatorCost(f"{entry.kind} numbers", entry.origin.layer, "forward", count, written, 1)
 
 
 def _operator(node: fx.Node, free: bool) -> OperatorCost:
@@ -218,13 +226,15 @@ def _peak_memory(graph: StepGraph, free: set[fx.Node]) -> int:
     state, batch, _ = graph.placeholders()
     held = sum(_size(node) for node in (*state, *batch))
     in_place = {_base(node) for node in graph.outputs()[0]}
+    made = set(graph.random_inputs())
     nodes = list(graph.graph.graph.nodes)
     owner = _owners(nodes, free)
     last = {owner(source): place for place, node in enumerate(nodes) for source in node.all_input_nodes}
     ends: dict[int, int] = {}
     peak = now = held
     for place, node in enumerate(nodes):
-        if node.op == "call_function" and owner(node) is node and node not in in_place | free:
+        fresh = node.op == "call_function" or node in made
+        if fresh and owner(node) is node and node not in in_place | free:
             size = _written(node)
             now += size
             end = last.get(node, place)

@@ -42,7 +42,19 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
 
 
 class InFunctions(fx.Interpreter):
-    """Runs a traced step with operators that say which of their arguments they change."""
+    """Runs a traced step with operators that say which of their arguments they change.
+
+    Args:
+        graph: the step.
+        replaced: nodes that are not run, and what they give.
+    """
+
+    def __init__(self, graph: fx.GraphModule, replaced: dict[fx.Node, Any]) -> None:
+        super().__init__(graph)
+        self._replaced = replaced
+
+    def run_node(self, node: fx.Node) -> Any:
+        return self._replaced[node] if node in self._replaced else super().run_node(node)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         # native_batch_norm changes the running statistics, which its schema keeps to itself.

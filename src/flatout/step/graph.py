@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
+from flatout.step.origin import Origin
+from flatout.step.random_stream import Kind
 from flatout.task.task import Task
 
 if TYPE_CHECKING:
@@ -56,11 +58,29 @@ class Scalar:
 
 
 @dataclass(frozen=True)
+class RandomInput:
+    """Random numbers a step reads, new ones at each step: see `random_stream`.
+
+    Attributes:
+        kind: "uniform" or "normal".
+        shape: their shape.
+        dtype: float32 or float64.
+        origin: what draws them.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class StepGraph:
     """One whole training step as a functional ATen graph: `(state, batch, scalars) -> (new state, loss)`.
 
-    The placeholders of `graph` are the state tensors, the leaves of the batch, and one float64 scalar
-    tensor for each of `scalars`, in this order; its outputs are the new state tensors and the loss.
+    The placeholders of `graph` are the state tensors, the leaves of the batch, one float64 scalar tensor
+    for each of `scalars`, and the numbers of each of `random`, in this order; its outputs are the new state
+    tensors and the loss.
 
     Attributes:
         graph: the operators, ATen after PyTorch's core decompositions.
@@ -69,6 +89,7 @@ class StepGraph:
         batch: shape and type of each leaf of the batch.
         batch_spec: how the leaves make the batch.
         batch_size: samples a step.
+        random: the random numbers that come in with each step, in the order the step draws them.
     """
 
     graph: fx.GraphModule
@@ -77,12 +98,18 @@ class StepGraph:
     batch: tuple[tuple[tuple[int, ...], torch.dtype], ...]
     batch_spec: pytree.TreeSpec
     batch_size: int
+    random: tuple[RandomInput, ...] = ()
 
     def placeholders(self) -> tuple[list[fx.Node], list[fx.Node], list[fx.Node]]:
         """The nodes of the state, of the batch and of the scalars."""
         nodes = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
         first, second = len(self.state), len(self.state) + len(self.batch)
-        return nodes[:first], nodes[first:second], nodes[second:]
+        return nodes[:first], nodes[first:second], nodes[second : second + len(self.scalars)]
+
+    def random_inputs(self) -> list[fx.Node]:
+        """The nodes of the random numbers."""
+        nodes = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
+        return nodes[len(nodes) - len(self.random) :]
 
     def constants(self) -> dict[str, Tensor]:
         """Tensors that belong to no one but the user's code, such as weights of classes, by attribute."""

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from flatout.step.branch_free import branch_free_layers, branch_free_update
 from flatout.step.decompose import InFunctions, decompositions
 from flatout.step.graph import (
+    RandomInput,
     Scalar,
     StateTensor,
     StepGraph,
@@ -29,7 +30,9 @@ from flatout.step.graph import (
 )
 from flatout.step.loss import loss_function, trained_parameters
 from flatout.step.options import scalars_of
-from flatout.step.origin import UPDATE, noting_origins, origin_of, users_line_of
+from flatout.step.origin import UPDATE, Origin, noting_origins, origin_of, users_line_of
+from flatout.step.random_operators import TracedDraws
+from flatout.step.random_stream import Kind
 from flatout.step.untouched import NotTracedError, untouched
 from flatout.task.task import Task
 
@@ -86,31 +89,81 @@ def _traced(task: Task, batch: Any) -> StepGraph:
     values = [tensor.detach() for _, tensor in live.values()]
     numbers = [torch.zeros((), dtype=torch.float64) for _ in scalars]
     step = _step_function(task, list(live), [kind for kind, _ in live.values()], scalars, spec)
+    draws = _Draws()
     with (
         fx_traceback.preserve_node_meta(),
         branch_free_layers(task.modules()),
         noting_origins(task.model) as set_phase,
     ):
-        traced = _make(step(set_phase))(values, leaves, numbers)
+        traced = _make(draws.noted(step(set_phase)))(values, leaves, numbers)
     _refuse_changed_constants(traced)
+    random = draws.inputs(traced)
     with fx_traceback.preserve_node_meta():
-        rerun = functionalize(_interpreted(traced), remove="mutations")
-        graph = _make(rerun, decompositions())(*values, *leaves, *numbers)
+        rerun = functionalize(_interpreted(traced, draws.nodes(traced)), remove="mutations")
+        graph = _make(rerun, decompositions())(*values, *leaves, *numbers, *draws.examples())
     graph.graph.eliminate_dead_code()
     graph.recompile()
     state = tuple(
         StateTensor(name, kind, tuple(tensor.shape), tensor.dtype) for name, (kind, tensor) in live.items()
     )
     return StepGraph(
-        graph, state, scalars, tuple((tuple(x.shape), x.dtype) for x in leaves), spec, len(leaves[0])
+        graph, state, scalars, tuple((tuple(x.shape), x.dtype) for x in leaves), spec, len(leaves[0]), random
     )
 
 
-def _interpreted(graph: fx.GraphModule) -> Callable[..., Any]:
-    """The graph as a function that carries the notes of its nodes over."""
+class _Draws:
+    """The random numbers a step draws while it is traced.
+
+    Each is at first an empty tensor, marked in the graph; then an input takes its place.
+    """
+
+    _KEY = "flatout_draw"
+
+    def __init__(self) -> None:
+        self._drawn: list[tuple[Kind, tuple[int, ...], torch.dtype, torch.device]] = []
+
+    def noted(self, step: Callable[..., list[Tensor]]) -> Callable[..., list[Tensor]]:
+        """The step with its random operators taken apart."""
+
+        def run(*args: Any) -> list[Tensor]:
+            with TracedDraws(self._stand_in):
+                return step(*args)
+
+        return run
+
+    def _stand_in(
+        self, kind: Kind, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    ) -> Tensor:
+        self._drawn.append((kind, shape, dtype, device))
+        with fx_traceback.annotate({self._KEY: len(self._drawn) - 1}):
+            return torch.empty(shape, dtype=dtype, device=device)
+
+    def examples(self) -> list[Tensor]:
+        """Tensors like those the step has to be given."""
+        return [torch.empty(shape, dtype=dtype, device=device) for _, shape, dtype, device in self._drawn]
+
+    def nodes(self, traced: fx.GraphModule) -> dict[int, fx.Node]:
+        """The node of each draw that something depends on."""
+        marks = {node: (node.meta.get("custom") or {}).get(self._KEY) for node in traced.graph.nodes}
+        return {mark: node for node, mark in marks.items() if mark is not None}
+
+    def inputs(self, traced: fx.GraphModule) -> tuple[RandomInput, ...]:
+        """What the step has to be given."""
+        nodes = self.nodes(traced)
+        origins = [origin_of(nodes[i]) if i in nodes else Origin() for i in range(len(self._drawn))]
+        return tuple(
+            RandomInput(kind, shape, dtype, origin)
+            for (kind, shape, dtype, _), origin in zip(self._drawn, origins, strict=True)
+        )
+
+
+def _interpreted(graph: fx.GraphModule, draws: dict[int, fx.Node]) -> Callable[..., Any]:
+    """The graph as a function that carries the notes of its nodes over; it takes the draws after the rest."""
+    own = sum(node.op == "placeholder" for node in graph.graph.nodes)
 
     def run(*args: Any) -> Any:
-        return InFunctions(graph).run(*args)
+        given = {node: args[own + index] for index, node in draws.items()}
+        return InFunctions(graph, given).run(*args[:own])
 
     return run
 

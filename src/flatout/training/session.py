@@ -71,6 +71,7 @@ class Session:
         self.fell_back: dict[str, Any] = {}
         per_step = scheduler_of_steps(self.task, self.data) is not None
         self._epoch_scheduler = None if per_step else self.task.scheduler
+        self.loop.step = self.record.step
 
     def run(self) -> str:
         """Train to the end; returns the status: how it ended."""

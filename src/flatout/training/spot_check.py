@@ -4,10 +4,10 @@ At the first step, about every two seconds, and at the last step (that of an ear
 copy of the task gets the state before the step and makes the same step in eager. Where the two agree the
 state is remembered; where they do not, training goes back to the state remembered last and on in eager.
 
-The copy calls the real `forward`. Numbers the model keeps in attributes, such as a count of its calls, are
-moved on as the calls that were not made would have moved them. What is not seen: a count kept outside the
-modules, a change that shows only between two checks, and what is done after the last check where the loss
-becomes NaN or infinite.
+The copy calls the real `forward`, with its random operators given the numbers the plan drew. Numbers the
+model keeps in attributes, such as a count of its calls, are moved on as the calls that were not made would
+have moved them. What is not seen: a count kept outside the modules, a change that shows only between two
+checks, and what is done after the last check where the loss becomes NaN or infinite.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class SpotCheck:
         """The step of the copy in eager: all it gives."""
         now = random_state()
         set_random_state(self._random)
-        losses = self._eager.advance(order)
+        losses = self._eager.advance_with_same_numbers(order, self._record.step)
         set_random_state(now)
         return {"the loss": losses.detach().cpu(), **tensors_of(self._twin)}
 
