@@ -22,8 +22,8 @@ $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## train the iris run and show the result
-	$(BIN)/flatout train iris
+demo: $(VENV)/.demo  ## race the plans on the iris run, train with the winner, show the result
+	$(BIN)/flatout race iris --train
 
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest -m 'not slow'

@@ -41,6 +41,14 @@ def test_operators_are_grouped_by_phase_and_layer():
     first = next(row for row in words if row[0] == "fc1")
     assert first == ["fc1", "addmm", "10,800", "6.92", "kB", "1"]
     assert {"computing", "moving", "floor", "memory"} <= {row[0] for row in words}
+    floor = next(row for row in words if row[0] == "floor")
+    assert floor[1:3] == ["526", "ns"] and " ".join(floor[-4:]) == "arithmetic is the bottleneck"
+
+
+def test_memory_is_the_bottleneck_where_moving_takes_longer(monkeypatch):
+    slow = Peaks("a processor", 1e12, 1e6, 1e6, 2, "2026-01-01", "torch")
+    monkeypatch.setattr(peaks, "measure", lambda device: slow)
+    assert "the larger of the two: memory is the bottleneck" in run("iris").stdout
 
 
 def test_options_of_the_task_count():

@@ -29,15 +29,25 @@ def test_the_json_document(tmp_path, cache):
     assert (document["task"], document["steps"]) == ("iris", 20_000)
     assert set(document["winner"]) == {"device", "plan"}
     names = "device plan status reason setup_s us_per_step predicted_s max_abs_diff floor_us"
-    assert set(document["candidates"][0]) == set(names.split())
+    for candidate in document["candidates"]:
+        assert set(candidate) == set(names.split())
+        assert candidate["status"] in {"ok", "refused", "wrong", "skipped"}
+        assert candidate["floor_us"] > 0
+        assert (
+            (candidate["us_per_step"] is None) == (candidate["status"] != "ok") == bool(candidate["reason"])
+        )
     assert document["candidates"][0]["plan"] == "eager"
-    assert document["reason"] in done.stderr.replace("\n", " ") or "takes" in done.stderr
+    shown = done.stderr.split()
+    assert " ".join(document["reason"].split()) in " ".join(shown)
+    assert done.stdout.count("\n") == 1
 
 
 def test_a_short_training_with_the_winner(tmp_path, cache):
     done = flatout("race", "iris", "--steps", "20", "--train", cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
-    assert "eager on cpu wins" in done.stdout
+    assert done.stdout.startswith("eager on cpu wins: 20 steps take about")
+    assert "Where an eager step on cpu spends its" in done.stdout
+    assert done.stderr.count("features were scaled") == 1
     assert "iris trained" in done.stdout
     (run,) = (tmp_path / "runs").iterdir()
     assert json.loads((run / "run.json").read_text())["plan"] == "eager"

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import flatout
 from flatout import PlanRefusedError, fit
+from flatout.devices.peaks import Peaks
 from flatout.plans.base import Plan
 from flatout.plans.eager import EagerLoop, EagerPlan
 from flatout.plans.registry import PLANS
@@ -17,6 +18,8 @@ from flatout.racing import race as racing
 from flatout.racing.kept import kept_decision
 from flatout.racing.race import CopyError, decide, race
 from flatout.report.progress import Silent
+
+PEAKS = Peaks("a processor", 1e11, 1e10, 1e11, 1, "2026-01-01", "")
 
 
 class WrongLoop(EagerLoop):
@@ -80,8 +83,8 @@ def test_native_wins_a_long_training_of_a_small_model(make_task):
     assert found["native"].predicted_s == pytest.approx(
         found["native"].setup_s + found["native"].us_per_step, rel=1e-6
     )
-    assert "native takes" in result.reason and "eager" in result.reason
-    assert "wins" in result.table
+    assert "of an eager step" in result.reason and "native starts nothing" in result.reason
+    assert result.table.startswith("native on cpu wins: 1,000,000 steps take about")
 
 
 def test_a_wrong_plan_is_thrown_out(make_task, plan):
@@ -105,12 +108,14 @@ def test_a_plan_that_refuses_or_fails_says_why(make_task, plan):
 
 
 def test_twenty_steps_build_nothing(make_task, monkeypatch):
-    def fails(*_):
-        raise AssertionError("something was set up")
+    def fails(*_, **__):
+        pytest.fail("something was set up")
 
     for other in PLANS.values():
         if other is not EagerPlan:
             monkeypatch.setattr(other, "prepare", fails)
+    monkeypatch.setattr("flatout.codegen.native_step.build", fails)
+    monkeypatch.setattr("flatout.plans.compiled._compiled", fails)
     result = race(make_task(steps=20))
     assert result.winner.plan == "eager"
     assert {c.status for c in result.candidates if c.plan != "eager"} == {"skipped"}
@@ -151,6 +156,15 @@ def test_the_decision_is_kept_and_used_again(make_task, own_cache, monkeypatch):
     assert (again.winner, again.reason, again.candidates) == (first.winner, first.reason, first.candidates)
     with pytest.raises(pytest.fail.Exception):
         decide(make_task(steps=10**6, batch_size=5), ["cpu"])
+
+
+def test_the_decision_of_a_race_that_was_shown_is_trained_with(make_task, own_cache, monkeypatch):
+    shown = race(make_task(steps=10**5), devices=["cpu"])
+    monkeypatch.setattr(racing, "race", lambda *_, **__: pytest.fail("raced again"))
+    notes = Notes()
+    run = fit(make_task(steps=10**5), device="cpu", progress=notes)
+    assert run.plan == shown.winner.plan
+    assert notes.notes == [f"plan {run.plan}: {shown.reason}"]
 
 
 def test_a_corrupt_decision_is_as_if_it_were_not_there(make_task, own_cache):
@@ -200,13 +214,87 @@ def test_a_task_that_cannot_be_copied_says_so_and_trains_in_eager(make_task):
     assert "cannot be copied" in notes.notes[0]
 
 
-def test_a_model_too_large_to_copy_says_so(make_task, monkeypatch):
-    class Full:
-        available = 100
+def test_every_candidate_has_the_floor_of_its_device(make_task, monkeypatch):
+    monkeypatch.setattr("flatout.racing.floors.peaks_of", lambda device: PEAKS)
+    task = make_task()
+    result = race(task, plans=["native"], devices=["cpu"])
+    graph = flatout.trace(task)
+    expected = pytest.approx(1e6 * max(graph.flops / PEAKS.flops, graph.bytes / PEAKS.cache_bandwidth))
+    assert [c.floor_us for c in result.candidates] == [expected, expected]
+    assert result.winner in result.candidates
 
-    monkeypatch.setattr(racing.psutil, "virtual_memory", Full)
-    with pytest.raises(CopyError, match="too little for the copies of a race"):
+
+def test_training_measures_no_peaks_and_takes_those_that_are_known(make_task, monkeypatch):
+    monkeypatch.setattr("flatout.devices.peaks.measure", lambda device: pytest.fail("measured"))
+    monkeypatch.setattr("flatout.racing.floors.traced", lambda task: pytest.fail("traced once more"))
+    monkeypatch.setattr("flatout.racing.floors.kept_peaks", lambda device: None)
+    assert {c.floor_us for c in decide(make_task(steps=10**6), ["cpu"]).candidates} == {None}
+    monkeypatch.setattr("flatout.racing.floors.kept_peaks", lambda device: PEAKS)
+    assert all(c.floor_us > 0 for c in decide(make_task(steps=10**6, batch_size=11), ["cpu"]).candidates)
+
+
+def test_a_step_that_cannot_be_traced_has_no_floor(make_task):
+    class Looks(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) * (2 if x.sum() > 100 else 1)
+
+    model = Looks(4, 2)
+    changes = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.01)}
+    task = flatout.Task(**{**vars(make_task()), **changes})
+    result = race(task, plans=["native"], devices=["cpu"])
+    assert by_plan(result)["native"].status == "refused"
+    assert [c.floor_us for c in result.candidates] == [None, None]
+
+
+def test_the_split_of_an_eager_step_adds_up_to_what_was_timed(make_task):
+    result = race(make_task(), plans=["eager"], devices=["cpu"])
+    (split,) = result.splits
+    parts = (split.compute_us, split.launch_us, split.transfer_us, split.sync_us, split.idle_us)
+    assert sum(parts) == pytest.approx(result.winner.us_per_step)
+    assert min(parts) >= 0
+    assert "launch and Python" in result.table and "How that was measured" in result.table
+
+
+def test_a_model_too_large_to_copy_says_so_and_trains_in_eager(make_task, monkeypatch):
+    monkeypatch.setattr("flatout.racing.room.free_memory", lambda device: 100)
+    with pytest.raises(CopyError, match=r"small.* is not raced: the copies of a race need about .* 100 B"):
+        race(make_task(name="small"))
+    notes = Notes()
+    assert fit(make_task(steps=60), progress=notes).plan == "eager"
+    assert "too little to race there" in notes.notes[0]
+
+
+def test_memory_that_runs_out_is_said_too(make_task, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr(EagerPlan, "prepare", full)
+    with pytest.raises(CopyError, match=r"the memory of cpu is too small .* tried to allocate 3 GiB"):
         race(make_task())
+
+
+def test_a_device_without_room_takes_no_part(make_task, monkeypatch):
+    monkeypatch.setattr(racing, "find_device", torch.device)
+    monkeypatch.setattr("flatout.racing.room.free_memory", lambda d: None if d.type == "cpu" else 100)
+    monkeypatch.setattr("flatout.racing.floors.peaks_of", lambda device: PEAKS)
+    result = race(make_task(), plans=["eager"], devices=["meta", "cpu"])
+    assert (result.winner.device, result.winner.status) == ("cpu", "ok")
+    assert result.candidates[0].status == "skipped"
+    assert "100 B of memory are free on meta" in result.candidates[0].reason
+
+
+def test_it_is_said_what_is_tried(make_task, plan):
+    plan(RefusingPlan)
+    said = []
+    race(
+        make_task(),
+        plans=["refusing"],
+        devices=["cpu"],
+        watch=lambda found, now: said.append((len(found), now)),
+    )
+    assert said == [
+        (0, "eager on cpu"), (1, ""), (1, "refusing on cpu"), (2, ""), (2, "the floor")
+    ]  # fmt: skip
 
 
 def test_an_unknown_plan_is_refused(make_task):

@@ -60,7 +60,7 @@ def race(
     """Time every plan on every device for a task, throw out what computes something else, name the winner."""
     source = options.with_whole_path(options.task_options(locals()))
     loaded = options.loaded(source)
-    if not quiet:
+    if not quiet and not train:  # training says them
         options.print_notes(loaded)
     try:
         result = _raced(loaded, plan or None, device, quiet, as_json)
@@ -68,6 +68,8 @@ def race(
         say("interrupted: the race has no winner")
         raise typer.Exit(130) from stop
     if train:
+        if not quiet:
+            typer.echo(err=as_json)  # between the race and the training
         winner = result.winner
         # What --train leaves on standard output before the last line is for people.
         run = fitted(source, winner.plan, winner.device, runs_dir, None, False, True, quiet, False)
@@ -79,7 +81,7 @@ def race(
 def _raced(task: Task, plans: list[str] | None, device: str, quiet: bool, as_json: bool) -> Race:
     """The race, with a table that grows as it goes on."""
     from flatout.racing.race import race as run_race
-    from flatout.racing.result import table_of
+    from flatout.racing.result import table_of, view_of
 
     devices = None if device == "auto" else [device]
     if quiet:
@@ -90,11 +92,9 @@ def _raced(task: Task, plans: list[str] | None, device: str, quiet: bool, as_jso
     console = Console(stderr=as_json, highlight=False)
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
-        def show(candidates: tuple[Candidate, ...]) -> None:
-            live.update(table_of(candidates), refresh=True)
+        def show(candidates: tuple[Candidate, ...], now: str) -> None:
+            live.update(table_of(candidates, now), refresh=True)
 
         result = run_race(task, plans=plans, devices=devices, watch=show)
-    console.print(table_of(result.candidates, result.winner))
-    winner = result.winner
-    console.print(f"\n{winner.plan} on {winner.device} wins: {result.reason}", markup=False)
+    console.print(view_of(result))
     return result

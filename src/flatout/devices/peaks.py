@@ -1,6 +1,6 @@
 """How fast a device really is: the float32 rate of a large matrix product, and what copying moves.
 
-Measured once in under two seconds and kept, with date and versions, in `peaks.json` in the cache folder:
+Measured once in under a second and kept, with date and versions, in `peaks.json` in the cache folder:
 `$FLATOUT_CACHE`, else `flatout` in the user's cache folder. Delete the file to measure anew.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-_SECONDS = 0.2  # for each figure and number of threads
+_SECONDS = 0.1  # for each figure and number of threads
 _CACHED = 1 << 20  # bytes; a copy of this size stays in the caches of a CPU or GPU
 _LARGE = 1 << 26
 _SIDES = {"cpu": 1024}
@@ -56,18 +56,22 @@ class Peaks:
 def peaks_of(device: torch.device | str) -> Peaks:
     """The peaks of a device: those that are kept, or measured now."""
     device = torch.device(device)
-    key = _key(device)
-    path = _cache_folder() / "peaks.json"
-    kept = _read(path)
-    try:
-        found = Peaks(**kept[key])
-        if min(found.flops, found.bandwidth, found.cache_bandwidth) > 0:
-            return found
-    except (KeyError, TypeError):
-        pass
+    kept = kept_peaks(device)
+    if kept is not None:
+        return kept
     peaks = measure(device)
-    _write(path, {**kept, key: asdict(peaks)})
+    path = _path()
+    _write(path, {**_read(path), _key(device): asdict(peaks)})
     return peaks
+
+
+def kept_peaks(device: torch.device | str) -> Peaks | None:
+    """The peaks of a device where they were measured before, else None."""
+    try:
+        found = Peaks(**_read(_path())[_key(torch.device(device))])
+        return found if min(found.flops, found.bandwidth, found.cache_bandwidth) > 0 else None
+    except (KeyError, TypeError):
+        return None
 
 
 def measure(device: torch.device) -> Peaks:
@@ -148,6 +152,10 @@ def _name(device: torch.device) -> str:
     rows = info.read_text().splitlines() if info.exists() else []
     named = (row.split(":", 1)[1].strip() for row in rows if row.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
+
+
+def _path() -> Path:
+    return _cache_folder() / "peaks.json"
 
 
 def _cache_folder() -> Path:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from flatout.data.source import Data
+from flatout.step.graph import StepGraph
 from flatout.task.task import Task
 
 
@@ -49,6 +50,10 @@ class Loop(ABC):
 
         The race prepares a plan on a copy; with this its winner need not be prepared again.
         """
+        return None
+
+    def graph(self) -> StepGraph | None:
+        """The traced step this loop was made from, of a whole batch; None where it needs none."""
         return None
 
 

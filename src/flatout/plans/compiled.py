@@ -104,6 +104,9 @@ class CompiledLoop(TracedLoop):
             raise PlanRefusedError(f"the plan compiled cannot run {task.name}: Inductor: {first}") from error
         self._steps[batch_size] = _Step(graph, call, gathers, random)
 
+    def graph(self) -> StepGraph:
+        return self._steps[self.data.batch_size].graph
+
     def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
         step = self._steps[order.shape[1]]
         state, call = live_state(self.task), step.call

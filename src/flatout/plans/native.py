@@ -71,6 +71,9 @@ class NativeLoop(TracedLoop):
     def layout(self, task: Task, data: ResidentData) -> list[object]:
         return [*super().layout(task, data), narrow_leaves(pytree.tree_leaves(data.tensors))]
 
+    def graph(self) -> StepGraph:
+        return self._steps[self.data.batch_size][0]
+
     def steps(self, order: Tensor, scalars: Tensor) -> Tensor:
         _, step = self._steps[order.shape[1]]
         # Loading a state puts new tensors into the optimizer, and another task may share the step.

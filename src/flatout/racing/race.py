@@ -6,10 +6,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import psutil
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -22,19 +20,25 @@ from flatout.errors import PlanRefusedError, TaskError
 from flatout.plans.base import Loop, Plan
 from flatout.plans.registry import PLANS, find_plan
 from flatout.racing.check import NOISY_RUNS, Agreement, compare, first_steps, perturb, spread
+from flatout.racing.floors import floor_us, traced
 from flatout.racing.kept import keep_decision, kept_decision
 from flatout.racing.result import Candidate, Race
+from flatout.racing.room import too_little_room
+from flatout.racing.split import Split, split_of
 from flatout.racing.timing import Stopwatch
 from flatout.racing.words import reason_for, too_short
+from flatout.step.graph import StepGraph
 from flatout.task.check import check_task
 from flatout.task.task import Task
 
-Watch = Callable[[tuple[Candidate, ...]], object]
+Watch = Callable[[tuple[Candidate, ...], str], object]
 
 # All timing together: seconds, and the share of what the training takes in eager.
 _MOST_SECONDS = 2.0
 _MOST_SHARE = 0.05
 _LEAST_BUDGET = 0.002
+# Seconds to find out where an eager step spends its time.
+_SPLIT_SECONDS = 0.3
 # No set-up pays for itself in fewer steps than this, so that training does not even begin a race.
 _TOO_FEW = 50
 
@@ -51,6 +55,7 @@ def race(
     watch: Watch | None = None,
     check: bool = True,
     keep_loop: bool = False,
+    explain: bool = True,
 ) -> Race:
     """Time plans on devices for this task and choose by set-up + steps x time.
 
@@ -62,12 +67,14 @@ def race(
         task: what would be trained.
         plans: their names; None: all. Eager always takes part.
         devices: None: all that are here.
-        watch: called with the candidates so far after each of them.
+        watch: called with the candidates so far, and what is tried now in words, whenever that changes.
         check: whether a plan has to agree with eager before it may win.
         keep_loop: leave the winner's prepared loop in `Race.loop`.
+        explain: find the floor on every device and where an eager step spends its time, whatever wins;
+            without it only what costs next to nothing.
 
     Returns:
-        The Race: `winner`, `reason`, `table` and all `candidates`.
+        The Race: `winner`, `reason`, `table`, `splits` and all `candidates`.
 
     Raises:
         TaskError, DataError: the task cannot be trained as it is described, or cannot be copied.
@@ -86,7 +93,7 @@ def race(
     if is_streaming(task):
         return _not_raced(task, entrants, places)
     with undisturbed():
-        race_ = _Racer(task, entrants, places, watch, check, keep_loop).run()
+        race_ = _Racer(task, entrants, places, watch, check, keep_loop, explain).run()
     if check and plans is None and any(c.setup_s is not None and c.plan != "eager" for c in race_.candidates):
         keep_decision(task, race_, places)
     return race_
@@ -108,7 +115,7 @@ def decide(task: Task, devices: Sequence[str | torch.device], *, check: bool = T
         kept = kept_decision(task, steps, places) if check else None
         if kept is not None:
             return kept
-    return race(task, devices=places, check=check, keep_loop=True)
+    return race(task, devices=places, check=check, keep_loop=True, explain=False)
 
 
 def all_devices() -> list[torch.device]:
@@ -162,28 +169,50 @@ class _Racer:
         watch: Watch | None,
         check: bool,
         keep_loop: bool,
+        explain: bool,
     ) -> None:
         self._task, self._plans, self._devices = task, plans, devices
-        self._watch, self._check, self._keep_loop = watch, check, keep_loop
+        self._watch, self._check, self._keep_loop, self._explain = watch, check, keep_loop, explain
         self._seed = int(torch.initial_seed() % (1 << 32))
         self._candidates: list[Candidate] = []
         self._best: Candidate | None = None
         self._loop: Loop | None = None
+        self._graph: StepGraph | None = None
+        self._splits: list[Split] = []
         self._steps = 0
         self._budget = _MOST_SECONDS
 
     def run(self) -> Race:
-        _check_room(self._task)
         for device in self._devices:
-            reference = self._eager(device)
+            reference, why = self._eager_if_room(device)
+            if why is not None:
+                for plan in self._plans:
+                    self._note(Candidate(str(device), plan.name, "skipped", why))
+                continue
             for plan in self._plans:
                 if plan.name != "eager":
+                    self._tell(f"{plan.name} on {device}")
                     self._note(self._other(plan, device, reference))
-        assert self._best is not None
-        reason = reason_for(self._best, self._candidates, self._steps)
-        return Race(
-            self._task.name, self._steps, self._best, reason, tuple(self._candidates), loop=self._loop
-        )
+        if self._best is None:
+            raise CopyError(f"{self._task.name} is not raced: {self._candidates[0].reason}")
+        self._tell("the floor")
+        floors = self._floors()
+        candidates = tuple(replace(c, floor_us=floors[c.device]) for c in self._candidates)
+        winner = candidates[self._candidates.index(self._best)]
+        splits = tuple(self._splits)
+        reason = reason_for(winner, candidates, self._steps, splits)
+        return Race(self._task.name, self._steps, winner, reason, candidates, splits=splits, loop=self._loop)
+
+    def _eager_if_room(self, device: torch.device) -> tuple[dict[str, torch.Tensor] | None, str | None]:
+        """What `_eager` returns, and why there is no room for it on this device."""
+        why = too_little_room(self._task, device)
+        if why is not None:
+            return None, why
+        self._tell(f"eager on {device}")
+        try:
+            return self._eager(device), None
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            return None, f"the memory of {device} is too small for a copy and a step ({_first_words(error)})"
 
     def _eager(self, device: torch.device) -> dict[str, torch.Tensor] | None:
         """Time eager on a device; returns what its first steps give, where another plan may need that."""
@@ -196,10 +225,20 @@ class _Racer:
         self._budget = max(_LEAST_BUDGET, min(self._budget, _MOST_SHARE * about))
         seconds = watch.seconds_per_step(budget=self._budget / 2) if self._steps > 1 else about
         self._note(self._ok("eager", device, entry.setup, seconds, None), entry.loop)
-        if not self._check or all(plan.name == "eager" or self._hopeless(plan) for plan in self._plans):
+        nobody_else = all(plan.name == "eager" or self._hopeless(plan) for plan in self._plans)
+        if self._explain or (device.type == "cpu" and not nobody_else):
+            budget = _SPLIT_SECONDS if self._explain else min(_SPLIT_SECONDS, self._budget)
+            split = split_of(device, seconds * 1e6, watch.run, budget=budget)
+            self._splits += [] if split is None else [split]
+        if not self._check or nobody_else:
             return None
         entry = self._enter(find_plan("eager"), device)
         return self._first_steps(entry)
+
+    def _floors(self) -> dict[str, float | None]:
+        if self._graph is None and self._explain:
+            self._graph = traced(self._task)
+        return {str(d): floor_us(self._graph, d, measure=self._explain) for d in self._devices}
 
     def _other(
         self, plan: Plan, device: torch.device, reference: dict[str, torch.Tensor] | None
@@ -211,6 +250,7 @@ class _Racer:
             return Candidate(str(device), plan.name, "skipped", why)
         try:
             entry = self._enter(plan, device)
+            self._graph = self._graph or entry.loop.graph()
             found = self._first_steps(entry)
         except PlanRefusedError as refusal:
             return Candidate(str(device), plan.name, "refused", str(refusal))
@@ -277,8 +317,11 @@ class _Racer:
             self._best = candidate
             if loop is not None:
                 self._loop = None  # eager costs nothing to prepare
+        self._tell("")
+
+    def _tell(self, now: str) -> None:
         if self._watch is not None:
-            self._watch(tuple(self._candidates))
+            self._watch(tuple(self._candidates), now)
 
 
 def _first_words(error: Exception) -> str:
@@ -304,22 +347,10 @@ def _wrong(plan: Plan, device: torch.device, setup: float, agreement: Agreement)
 def _copy(task: Task, device: torch.device) -> Task:
     try:
         return task.copied_to(device)
-    except MemoryError as error:
-        raise CopyError(f"there is no memory for a copy of {task.name}, and a race needs one") from error
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
         raise CopyError(f"{task.name} cannot be copied ({error}), and a race works on copies") from error
-
-
-def _check_room(task: Task) -> None:
-    """A copy, what it computes and the result to compare with: about four times the model and its state."""
-    parts: list[Any] = [*task.model.parameters(), *task.model.buffers()]
-    size = sum(part.numel() * part.element_size() for part in parts)
-    free = psutil.virtual_memory().available
-    if 6 * size > free:
-        raise CopyError(
-            f"the model takes {size / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free: "
-            "too little for the copies of a race"
-        )
 
 
 def _not_raced(task: Task, plans: Sequence[Plan], devices: Sequence[torch.device]) -> Race:

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from rich.console import Console, RenderableType
 
 from flatout.plans.base import Loop
-from flatout.report.tables import race_table
+from flatout.racing.split import Split
+from flatout.report import text
+from flatout.report.race_view import race_table, race_view
 
 Status = Literal["ok", "refused", "wrong", "skipped"]
 
@@ -53,6 +55,7 @@ class Race:
         winner: the candidate with the least predicted time among those that compute what eager computes.
         reason: why, in a sentence, with the numbers.
         candidates: all that took part.
+        splits: where an eager step spends its time, for each device where that was measured.
         kept: whether this is the decision of an earlier race.
         loop: the winner's prepared loop, on a copy of the task, where it was wanted.
     """
@@ -62,14 +65,15 @@ class Race:
     winner: Candidate
     reason: str
     candidates: tuple[Candidate, ...]
+    splits: tuple[Split, ...] = ()
     kept: bool = False
     loop: Loop | None = field(default=None, repr=False, compare=False)
 
     @property
     def table(self) -> str:
-        """The candidates as a table of text."""
-        console = Console(file=io.StringIO(), width=110, highlight=False)
-        console.print(table_of(self.candidates, self.winner))
+        """The candidates as a table of text, with who wins, why, and where an eager step spends its time."""
+        console = Console(file=io.StringIO(), width=100, highlight=False)
+        console.print(view_of(self))
         assert isinstance(console.file, io.StringIO)
         return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
@@ -84,9 +88,37 @@ class Race:
         }
 
 
-def table_of(candidates: tuple[Candidate, ...], winner: Candidate | None = None) -> RenderableType:
-    """The candidates as a table for a terminal, the winner marked."""
-    return race_table([{**asdict(candidate), "won": candidate == winner} for candidate in candidates])
+def table_of(candidates: tuple[Candidate, ...], now: str = "") -> RenderableType:
+    """The candidates so far as a table for a terminal, and what is tried now."""
+    return race_table([asdict(candidate) for candidate in candidates], now=now)
+
+
+def view_of(race: Race) -> RenderableType:
+    """A race for a terminal: who wins and why, the candidates, and where an eager step spends its time."""
+    return race_view(
+        [{**asdict(candidate), "won": candidate == race.winner} for candidate in race.candidates],
+        verdict=_verdict(race),
+        reason=race.reason,
+        splits=[asdict(split) for split in race.splits],
+    )
+
+
+def _verdict(race: Race) -> str:
+    """Who wins, and what that means for this training.
+
+    >>> winner = Candidate("cpu", "eager", "ok", predicted_s=2.0)
+    >>> _verdict(Race("iris", 20_000, winner, "", (winner,)))
+    'eager on cpu wins: 20,000 steps take about 2 s'
+    """
+    winner, steps = race.winner, text.count(race.steps)
+    wins = f"{winner.plan} on {winner.device} wins"
+    if winner.predicted_s is None:
+        return wins
+    taken = f"{wins}: {steps} steps take about {text.seconds(winner.predicted_s)}"
+    eager = [c.predicted_s for c in race.candidates if c.plan == "eager" and c.predicted_s is not None]
+    if winner.plan == "eager" or not eager:
+        return taken
+    return f"{taken}, and {text.seconds(min(eager))} in eager"
 
 
 def _finite(document: dict[str, Any]) -> dict[str, Any]:

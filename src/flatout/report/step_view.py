@@ -150,7 +150,9 @@ def _limits(cost: Cost, peaks: Peaks) -> Table:
         text.seconds(moving),
         f"at {scaled(bandwidth, 'B/s')}: {scaled(cost.bytes, 'B')}, the state and the batch once",
     )
-    grid.add_row("floor", text.seconds(max(computing, moving)), "the larger of the two")
+    bottleneck = "arithmetic" if computing >= moving else "memory"
+    larger = f"the larger of the two: {bottleneck} is the bottleneck"
+    grid.add_row("floor", text.seconds(max(computing, moving)), larger)
     grid.add_row("memory", scaled(cost.peak_memory, "B"), "at the worst moment, temporaries included")
     grid.add_row("", "", Text(f"peaks measured {peaks.measured} on {peaks.device}{threads}", style="dim"))
     return grid

@@ -57,48 +57,6 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def race_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A table with a row for each candidate of a race; below it why some have no times.
-
-    Args:
-        rows: for each candidate what is known of "device", "plan", "status", "reason", "setup_s",
-            "us_per_step", "predicted_s", "max_abs_diff", "floor_us" and "won". What is missing or None
-            is shown as "–".
-
-    >>> from rich.console import Console
-    >>> Console(width=80).print(
-    ...     race_table([{"device": "cpu", "plan": "native", "status": "refused", "reason": "no compiler"}])
-    ... )  # doctest: +ELLIPSIS
-    device...
-    native on cpu refused: no compiler
-    """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for name in ("device", "plan"):
-        table.add_column(name, no_wrap=True)
-    for name in ("set-up", "a step", "predicted", "off eager by", "floor"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    reasons = []
-    for row in rows:
-        status, won = row.get("status") or "ok", row.get("won")
-        step, floor = (None if row.get(k) is None else row[k] / 1e6 for k in ("us_per_step", "floor_us"))
-        table.add_row(
-            _word(row.get("device")),
-            _word(row.get("plan")),
-            text.seconds(row.get("setup_s")),
-            text.seconds(step),
-            text.seconds(row.get("predicted_s")),
-            text.number(row.get("max_abs_diff")),
-            text.seconds(floor),
-            _word("wins" if won else "" if status == "ok" else status),
-            style="bold green" if won else "dim" if status != "ok" else None,
-        )
-        if status != "ok":
-            reason = str(row.get("reason") or "").partition("\n")[0]
-            reasons.append(Text(f"{row['plan']} on {row['device']} {status}: {reason}", style="dim"))
-    return Group(table, *reasons)
-
-
 def run_summary(
     *,
     name: str,
