@@ -22,11 +22,15 @@ $(VENV)/.dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.demo
 
+$(VENV)/.bench: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e '.[bench]'
+	touch $@ $(VENV)/.demo
+
 demo: $(VENV)/.demo  ## race the plans on the iris run, train with the winner, show the result
 	$(BIN)/flatout race iris --train
 
 test: $(VENV)/.dev  ## run the tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 test-slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -44,9 +48,8 @@ format: $(VENV)/.dev  ## put the code in its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## measure the ratios of docs/benchmarks.md on this machine
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/native_plan.py
+bench: $(VENV)/.bench  ## measure everything in docs/benchmarks.md on this machine and write it there
+	$(BIN)/python benchmarks/run.py --into docs/benchmarks.md
 
 clean:  ## delete what was installed and built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,77 +1,60 @@
-"""Measure what docs/benchmarks.md shows, on this machine; prints a table in Markdown and one JSON line.
+"""Everything docs/benchmarks.md shows, measured on this machine, one process after the other.
 
-python benchmarks/run.py            all of it
-python benchmarks/run.py --quick    fewer rounds, for a look
+python benchmarks/run.py                             prints the tables
+python benchmarks/run.py --into docs/benchmarks.md   and puts them where that page has marks for them
+python benchmarks/run.py peers_table --quick         this part only, fewer and shorter rounds
+
+Prints Markdown, and ends with one line of JSON.
 """
 
 from __future__ import annotations
 
-import datetime
+import argparse
 import json
 import os
-import platform
+import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
-import eager_plan
-import start_up
-import torch
-from timing import Ratio
-
-import flatout
+PARTS = ("peers_table", "whole_training", "eager_plan")
 
 
 def main() -> None:
-    """Run the benchmarks on one thread, so that the ratios are of the software."""
-    rounds = 3 if "--quick" in sys.argv else 11
-    torch.set_num_threads(1)
-    print(machine())
-    print()
-    print("| what | against | goal | ratio (quartiles) | ours | theirs |")
-    print("|---|---|---|---|---|---|")
-    results = []
-    for part in (eager_plan, start_up):
-        for what, against, goal, ratio, steps in part.rows(rounds):
-            print(line(what, against, goal, ratio, steps), flush=True)
-            results.append({"what": what, "against": against, "goal": goal, **asdict(ratio)})
-    print()
-    print(json.dumps({"machine": machine(), "results": results}))
+    """Run the parts, each in a process of its own."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, for a look")
+    parser.add_argument("--into", type=Path, help="a page with a mark for each part")
+    asked = parser.parse_args()
+    if unknown := [part for part in asked.parts if part not in PARTS]:
+        parser.error(f"no such part: {unknown}; there are {', '.join(PARTS)}")
+    if asked.quick and asked.into:
+        parser.error("--quick is for a look: its numbers go into no page")
+    documents = {}
+    for part in asked.parts or PARTS:
+        tables, documents[part] = measured(part, asked.quick)
+        print(f"{tables}\n", flush=True)
+        if asked.into:
+            asked.into.write_text(replaced(asked.into.read_text(), part, tables))
+    print(json.dumps(documents))
 
 
-def line(what: str, against: str, goal: str, ratio: Ratio, steps: int) -> str:
-    """One row of the table; times are µs a step, or milliseconds a call."""
-
-    def time(value: float) -> str:
-        return f"{value / steps * 1e6:,.0f} µs" if steps > 1 else f"{value * 1e3:,.0f} ms"
-
-    spread = f"{ratio.ratio:.2f} ({ratio.low:.2f}–{ratio.high:.2f})"
-    return f"| {what} | {against} | {goal} | {spread} | {time(ratio.ours)} | {time(ratio.theirs)} |"
-
-
-def machine() -> str:
-    """Hardware, date and versions in one line."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return (
-        f"{processor()}, {os.cpu_count()} cores, threads used: {torch.get_num_threads()}; {today}; "
-        f"flatout {flatout.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {platform.system()}"
-    )
+def measured(part: str, quick: bool) -> tuple[str, object]:
+    """The tables of a part in Markdown, and its JSON."""
+    call = [sys.executable, str(Path(__file__).with_name(f"{part}.py")), *["--quick"][:quick]]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    text = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+    tables, _, document = text.strip().rpartition("\n")
+    return tables.strip(), json.loads(document)
 
 
-def processor() -> str:
-    """The name of the CPU."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [
-            row.split(":", 1)[1].strip()
-            for row in info.read_text().splitlines()
-            if row.startswith("model name")
-        ]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.processor()
+def replaced(page: str, part: str, tables: str) -> str:
+    """The page with new tables between the marks of a part."""
+    begin, end = f"<!-- {part} -->\n", f"<!-- end of {part} -->"
+    if begin not in page or end not in page:
+        raise ValueError(f"the page has no {begin.strip()} … {end}")
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}\n{tables}\n\n{end}{rest.partition(end)[2]}"
 
 
 if __name__ == "__main__":

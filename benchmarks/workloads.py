@@ -1,4 +1,4 @@
-"""The workloads of `peers.py`: the same model, data, batch and optimizer for everyone who runs them."""
+"""The workloads: the same model, data, batch and optimizer for everyone who runs them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 import flatout
-
-RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,8 @@ class Row:
         batch: samples a step; None: all.
         loss: "ce", "mse" or "pinn" (the squared residual of u'' = -π² sin πx).
         optimizer: "sgd" or "adam".
+        steps: how long a training of it usually is.
+        goals: how many times faster `native` is meant to be than the eager loop, and than the best peer.
     """
 
     name: str
@@ -35,6 +35,23 @@ class Row:
     batch: int | None
     loss: str
     optimizer: str
+    steps: int
+    goals: tuple[float, float]
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return 0.01 if self.optimizer == "sgd" else 1e-3
+
+    @property
+    def step_samples(self) -> int:
+        """Samples a step."""
+        return self.batch or self.samples
+
+    @property
+    def epoch_steps(self) -> int:
+        """Whole batches an epoch."""
+        return self.samples // self.step_samples
 
     def model(self) -> nn.Sequential:
         """The network, the same weights each time."""
@@ -57,8 +74,8 @@ class Row:
     def optimizer_of(self, model: nn.Module, **options: Any) -> torch.optim.Optimizer:
         """The optimizer over a model."""
         if self.optimizer == "sgd":
-            return torch.optim.SGD(model.parameters(), lr=0.01, **options)
-        return torch.optim.Adam(model.parameters(), lr=RATE, **options)
+            return torch.optim.SGD(model.parameters(), lr=self.rate, **options)
+        return torch.optim.Adam(model.parameters(), lr=self.rate, **options)
 
     def objective(self, model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         """The loss of a batch."""
@@ -69,7 +86,7 @@ class Row:
             return nn.functional.mse_loss(output, batch[1])
         return nn.functional.cross_entropy(output, batch[1])
 
-    def task(self) -> flatout.Task:
+    def task(self, steps: int) -> flatout.Task:
         """The workload for flatout."""
         model = self.model()
         return flatout.Task(
@@ -77,7 +94,7 @@ class Row:
             data=self.data(),
             objective=self.objective,
             optimizer=self.optimizer_of(model),
-            epochs=1_000_000,
+            steps=steps,
             batch_size=self.batch,
             drop_last=True,
             name=self.name,
@@ -96,11 +113,11 @@ def residual(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
 ROWS = {
     row.name: row
     for row in (
-        Row("iris", (4, 10, 3), "relu", 120, None, "ce", "sgd"),
-        Row("digits", (64, 64, 10), "relu", 1437, 64, "ce", "adam"),
-        Row("policy", (17, 64, 64, 10), "tanh", 2048, 64, "ce", "adam"),
-        Row("simplechains", (4, 32, 16, 4), "tanh", 10_000, None, "mse", "adam"),
-        Row("mnist-shaped", (784, 128, 10), "relu", 12_800, 128, "ce", "adam"),
-        Row("pinn", (1, 32, 32, 1), "tanh", 1000, None, "pinn", "adam"),
+        Row("iris", (4, 10, 3), "relu", 120, None, "ce", "sgd", 20_000, (100, 7)),
+        Row("digits", (64, 64, 10), "relu", 1437, 64, "ce", "adam", 2_200, (20, 2)),
+        Row("policy", (17, 64, 64, 10), "tanh", 2048, 64, "ce", "adam", 5_000, (20, 2)),
+        Row("simplechains", (4, 32, 16, 4), "tanh", 10_000, None, "mse", "adam", 1_500, (6, 2.5)),
+        Row("mnist-shaped", (784, 128, 10), "relu", 12_800, 128, "ce", "adam", 1_000, (4, 1)),
+        Row("pinn", (1, 32, 32, 1), "tanh", 1000, None, "pinn", "adam", 1_500, (10, 2)),
     )
 }
