@@ -44,6 +44,8 @@ LEAST_BATCH = 512  # samples; smaller batches stay in the cache as they are
 _CACHE = 160 << 10  # bytes that a nest may touch in a slice: a part of the second-level cache
 _SMALLEST, _LARGEST = 64, 512  # samples of a slice
 _VECTOR = 16  # samples
+_BEGINNING = 20  # samples that could be worked on while the loops of a slice begin
+_GOOD = 0.7  # efficiency from which on no last slice of another size is worth its code
 
 
 def slice_batch(program: Program, batch_size: int, parts: int = 1) -> None:
@@ -239,12 +241,14 @@ def _slice_size(inside: Sequence[_Along], batch_size: int, parts: int) -> int | 
     most = max(_SMALLEST, min(_LARGEST, int(_CACHE / heaviest)))
     most = min(most, max(_VECTOR, batch_size // parts))
     divisors = [d for d in range(min(_SMALLEST, most) // 2, most + 1) if batch_size % d == 0]
-    even = [d for d in divisors if batch_size // d % parts == 0]
-    divisors = even if even and max(even) * 2 >= max(divisors) else divisors
-    if not divisors:
-        return most // _VECTOR * _VECTOR
-    filled = [d for d in divisors if d % _VECTOR == 0]
-    return max(filled) if filled and max(filled) * 2 >= max(divisors) else max(divisors)
+    best = max(divisors, key=lambda size: _efficiency(size, batch_size, parts), default=0)
+    return best if best and _efficiency(best, batch_size, parts) > _GOOD else most // _VECTOR * _VECTOR
+
+
+def _efficiency(size: int, batch_size: int, parts: int) -> float:
+    """How much of the time slices of this size do work: full vectors, equal parts, few beginnings."""
+    vectors, slices = -(-size // _VECTOR), batch_size // size
+    return size / (vectors * _VECTOR) * slices / (-(-slices // parts) * parts) * size / (size + _BEGINNING)
 
 
 def _bytes_a_sample(kernel: Kernel) -> float:
