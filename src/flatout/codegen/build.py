@@ -24,7 +24,7 @@ from pathlib import Path
 import flatout._version
 from flatout.codegen.compiler import Compiler, CompilerFailedError, cpu, find_compiler
 
-_HEADERS = ("flatout_kernels.h", "flatout_matmul.h")
+_HEADERS = ("flatout_kernels.h", "flatout_functions.h", "flatout_matmul.h", "flatout_random.h")
 _HERE = Path(__file__).parent
 
 

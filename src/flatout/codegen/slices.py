@@ -45,7 +45,6 @@ _CACHE = 160 << 10  # bytes that a nest may touch in a slice: a part of the seco
 _SMALLEST, _LARGEST = 64, 512  # samples of a slice
 _VECTOR = 16  # samples
 _BEGINNING = 20  # samples that could be worked on while the loops of a slice begin
-_GOOD = 0.7  # efficiency from which on no last slice of another size is worth its code
 
 
 def slice_batch(program: Program, batch_size: int, parts: int = 1) -> None:
@@ -242,12 +241,13 @@ def _slice_size(inside: Sequence[_Along], batch_size: int, parts: int) -> int | 
     most = min(most, max(_VECTOR, batch_size // parts))
     divisors = [d for d in range(min(_SMALLEST, most) // 2, most + 1) if batch_size % d == 0]
     best = max(divisors, key=lambda size: _efficiency(size, batch_size, parts), default=0)
-    return best if best and _efficiency(best, batch_size, parts) > _GOOD else most // _VECTOR * _VECTOR
+    rounded = most // _VECTOR * _VECTOR
+    return best if best and _efficiency(best, batch_size, parts) > 0.9 * _efficiency(rounded) else rounded
 
 
-def _efficiency(size: int, batch_size: int, parts: int) -> float:
+def _efficiency(size: int, batch_size: int = 0, parts: int = 1) -> float:
     """How much of the time slices of this size do work: full vectors, equal parts, few beginnings."""
-    vectors, slices = -(-size // _VECTOR), batch_size // size
+    vectors, slices = -(-size // _VECTOR), max(1, batch_size // size)
     return size / (vectors * _VECTOR) * slices / (-(-slices // parts) * parts) * size / (size + _BEGINNING)
 
 
