@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from flatout._version import __version__
 
 if TYPE_CHECKING:
-    from flatout.devices import explain_device_errors, to_device, try_all_gpus, try_gpu
     from flatout.errors import (
         CheckpointError,
         DataError,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         TaskError,
         TrainingInterrupted,
     )
+    from flatout.hardware import explain_device_errors, to_device, try_all_gpus, try_gpu
     from flatout.racing.race import race
     from flatout.racing.result import Race
     from flatout.step.graph import StepGraph
@@ -49,14 +49,14 @@ _HOMES = {
     "Task": "flatout.task.task",
     "TaskError": "flatout.errors",
     "TrainingInterrupted": "flatout.errors",
-    "explain_device_errors": "flatout.devices",
+    "explain_device_errors": "flatout.hardware",
     "fit": "flatout.training.fit",
     "load_task": "flatout.task.source",
     "race": "flatout.racing.race",
-    "to_device": "flatout.devices",
+    "to_device": "flatout.hardware",
     "trace": "flatout.step.trace_task",
-    "try_all_gpus": "flatout.devices",
-    "try_gpu": "flatout.devices",
+    "try_all_gpus": "flatout.hardware",
+    "try_gpu": "flatout.hardware",
 }
 
 __all__ = [

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flatout.cli.app import app
-from flatout.devices import peaks
-from flatout.devices.peaks import Peaks
+from flatout.hardware import peaks
+from flatout.hardware.peaks import Peaks
 
 WIDTH = 80
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import flatout
 from flatout import PlanRefusedError, fit
-from flatout.devices.peaks import Peaks
+from flatout.hardware.peaks import Peaks
 from flatout.plans.base import Plan
 from flatout.plans.eager import EagerLoop, EagerPlan
 from flatout.plans.registry import PLANS
@@ -225,7 +225,7 @@ def test_every_candidate_has_the_floor_of_its_device(make_task, monkeypatch):
 
 
 def test_training_measures_no_peaks_and_takes_those_that_are_known(make_task, monkeypatch):
-    monkeypatch.setattr("flatout.devices.peaks.measure", lambda device: pytest.fail("measured"))
+    monkeypatch.setattr("flatout.hardware.peaks.measure", lambda device: pytest.fail("measured"))
     monkeypatch.setattr("flatout.racing.floors.traced", lambda task: pytest.fail("traced once more"))
     monkeypatch.setattr("flatout.racing.floors.kept_peaks", lambda device: None)
     assert {c.floor_us for c in decide(make_task(steps=10**6), ["cpu"]).candidates} == {None}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from flatout import Task
-from flatout.devices.peaks import Peaks
+from flatout.hardware.peaks import Peaks
 from flatout.step import cost as module
 from flatout.step.trace import trace
 
@@ -101,5 +101,5 @@ def test_the_floor_is_the_slower_of_computing_and_moving(linear, monkeypatch):
     assert module.floor(10**9, 100, peaks) == 1.0
     assert module.floor(1, 10**4, peaks) == pytest.approx(1e-4)
     assert module.floor(1, 2 * 10**6, peaks) == pytest.approx(2.0)
-    monkeypatch.setattr("flatout.devices.peaks.peaks_of", lambda device: peaks)
+    monkeypatch.setattr("flatout.hardware.peaks.peaks_of", lambda device: peaks)
     assert linear.floor("cpu") == module.floor(linear.flops, linear.bytes, peaks)

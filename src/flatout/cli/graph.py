@@ -44,7 +44,7 @@ def graph(
     """Show one training step: its operators by layer, FLOPs, bytes, launches, memory, and the least time."""
     source = options.with_whole_path(options.task_options(locals()))
     loaded = options.loaded(source)
-    from flatout.devices import find_device
+    from flatout.hardware import find_device
     from flatout.step.trace_task import traced_copy
 
     place = find_device(device)
@@ -60,7 +60,7 @@ def graph(
 def _print_view(step: StepGraph, task: Task, device: str) -> None:
     from rich.console import Console
 
-    from flatout.devices.peaks import peaks_of
+    from flatout.hardware.peaks import peaks_of
     from flatout.report.step_view import step_view
 
     Console(highlight=False).print(step_view(task.name, step.cost, peaks_of(device), device))
@@ -69,7 +69,7 @@ def _print_view(step: StepGraph, task: Task, device: str) -> None:
 def _print_json(step: StepGraph, task: Task, device: str) -> None:
     from dataclasses import asdict
 
-    from flatout.devices.peaks import peaks_of
+    from flatout.hardware.peaks import peaks_of
     from flatout.report.step_view import by_layer
 
     document = {

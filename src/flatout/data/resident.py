@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from flatout.data.order import SampleOrder
 from flatout.data.source import Batch, Data
-from flatout.devices import to_device
+from flatout.hardware import to_device
 
 
 class ResidentData(Data):

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from flatout.data.random_state import random_state, random_state_kept, set_random_state
 from flatout.data.source import Batch, Data
-from flatout.devices import to_device
 from flatout.errors import DataError
+from flatout.hardware import to_device
 
 
 class StreamingData(Data):

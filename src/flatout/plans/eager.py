@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from flatout.data.source import Batch, Data
-from flatout.devices import explain_mismatch, is_device_mismatch
+from flatout.hardware import explain_mismatch, is_device_mismatch
 from flatout.plans.base import Loop, Plan, scheduler_of_steps
 from flatout.plans.quick_step import (
     QuickBackward,

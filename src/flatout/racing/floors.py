@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import torch
 
-from flatout.devices.peaks import Peaks, kept_peaks, peaks_of
 from flatout.errors import FlatoutError
+from flatout.hardware.peaks import Peaks, kept_peaks, peaks_of
 from flatout.step.cost import floor
 from flatout.step.graph import StepGraph
 from flatout.step.trace_task import trace

@@ -15,8 +15,8 @@ from flatout.data.check import check_data
 from flatout.data.load import load_data
 from flatout.data.random_state import random_state, set_random_state
 from flatout.data.source import Data
-from flatout.devices import find_device, try_all_gpus
 from flatout.errors import PlanRefusedError, TaskError
+from flatout.hardware import find_device, try_all_gpus
 from flatout.plans.base import Loop, Plan
 from flatout.plans.registry import PLANS, find_plan
 from flatout.racing.check import NOISY_RUNS, Agreement, compare, first_steps, perturb, spread

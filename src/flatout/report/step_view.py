@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flatout.devices.peaks import Peaks
+from flatout.hardware.peaks import Peaks
 from flatout.report import text
 from flatout.step.cost import Cost, Phase, floor
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils.flop_counter import flop_registry
 
-from flatout.devices.peaks import Peaks
+from flatout.hardware.peaks import Peaks
 from flatout.step.origin import UPDATE, origin_of
 
 if TYPE_CHECKING:

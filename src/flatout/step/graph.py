@@ -151,7 +151,7 @@ class StepGraph:
 
     def floor(self, device: torch.device | str) -> float:
         """The least seconds a step can take on a device, from the device's measured peaks."""
-        from flatout.devices.peaks import peaks_of
+        from flatout.hardware.peaks import peaks_of
         from flatout.step.cost import floor
 
         return floor(self.flops, self.bytes, peaks_of(device))

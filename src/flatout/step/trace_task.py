@@ -10,8 +10,8 @@ from torch import Tensor
 from flatout.data.load import load_data
 from flatout.data.resident import ResidentData
 from flatout.data.source import Batch
-from flatout.devices.placement import find_device
 from flatout.errors import TaskError
+from flatout.hardware.placement import find_device
 from flatout.step.graph import StepGraph
 from flatout.step.loss import loss_function, raise_bad_loss, raise_independent_loss, trained_parameters
 from flatout.step.trace import trace as trace_step

@@ -11,8 +11,8 @@ from torch.utils import _pytree as pytree
 
 from flatout.data.random_state import random_state_kept
 from flatout.data.source import Data, split_batch
-from flatout.devices import explain_device_errors
 from flatout.errors import DataError
+from flatout.hardware import explain_device_errors
 from flatout.task.modes import evaluation_mode
 from flatout.task.task import Metric, Task
 from flatout.training.metrics import default_metrics

@@ -12,8 +12,8 @@ from torch import nn
 from flatout.data.check import check_data
 from flatout.data.load import load_data, load_validation
 from flatout.data.source import Data
-from flatout.devices import find_device
 from flatout.errors import NonFiniteLossError, TaskError, TrainingInterrupted
+from flatout.hardware import find_device
 from flatout.plans.registry import find_plan
 from flatout.racing.race import all_devices
 from flatout.report.progress import Progress

@@ -17,14 +17,14 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from flatout.devices.mismatch_origin import (
+from flatout.hardware.mismatch_origin import (
     Origin,
     origin_of_made,
     origin_of_moved,
     tensors_in,
     user_frame,
 )
-from flatout.devices.placement import same_device
+from flatout.hardware.placement import same_device
 
 
 @dataclass

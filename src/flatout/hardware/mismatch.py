@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flatout.devices.mismatch_origin import (
+from flatout.errors import DeviceMismatchError, FlatoutError
+from flatout.hardware.mismatch_origin import (
     DEVICE,
     Origin,
     is_users,
@@ -26,9 +27,8 @@ from flatout.devices.mismatch_origin import (
     origins_in_line,
     place_of,
 )
-from flatout.devices.mismatch_rerun import Rerun, run_again
-from flatout.devices.placement import same_device
-from flatout.errors import DeviceMismatchError, FlatoutError
+from flatout.hardware.mismatch_rerun import Rerun, run_again
+from flatout.hardware.placement import same_device
 
 Named = list[tuple[Tensor, Origin]]
 

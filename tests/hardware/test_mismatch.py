@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flatout.devices import explain_device_errors, explain_mismatch, is_device_mismatch
 from flatout.errors import DeviceMismatchError
+from flatout.hardware import explain_device_errors, explain_mismatch, is_device_mismatch
 
 X = torch.ones(2, 3, device="meta")
 GLOBAL = torch.ones(3)

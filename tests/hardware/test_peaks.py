@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from flatout.devices import peaks as module
-from flatout.devices.peaks import measure, peaks_of
+from flatout.hardware import peaks as module
+from flatout.hardware.peaks import measure, peaks_of
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flatout.devices.placement import children, same_device
+from flatout.hardware.placement import children, same_device
 
 DEVICE = "<device>"
 """Stands in a fix for the device that the tensor should be on."""

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from flatout.devices import find_device, to_device, try_all_gpus, try_gpu
-from flatout.devices.placement import same_device
 from flatout.errors import DeviceNotFoundError
+from flatout.hardware import find_device, to_device, try_all_gpus, try_gpu
+from flatout.hardware.placement import same_device
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 Pair = namedtuple("Pair", "x y")
