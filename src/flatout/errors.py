@@ -52,6 +52,10 @@ class PlanRefusedError(FlatoutError):
     """A plan cannot run this task; the message says why."""
 
 
+class SetupTooLongError(PlanRefusedError):
+    """A plan was given up because its set-up was foreseen to take too long."""
+
+
 class CheckpointError(FlatoutError):
     """A run directory or checkpoint cannot be read or written."""
 

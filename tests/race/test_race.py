@@ -10,9 +10,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import flatout
 from flatout import PlanRefusedError, fit
+from flatout.codegen import native_step
+from flatout.codegen.build import build, foreseen_seconds
 from flatout.hardware.peaks import Peaks
 from flatout.plans.base import Plan
 from flatout.plans.eager import EagerLoop, EagerPlan
+from flatout.plans.native import NativePlan
 from flatout.plans.registry import PLANS
 from flatout.racing import race as racing
 from flatout.racing.kept import kept_decision
@@ -300,3 +303,21 @@ def test_it_is_said_what_is_tried(make_task, plan):
 def test_an_unknown_plan_is_refused(make_task):
     with pytest.raises(PlanRefusedError, match="did you mean 'native'"):
         race(make_task(), plans=["natve"])
+
+
+def test_a_build_that_would_outlast_the_training_is_not_begun(make_task, monkeypatch):
+    monkeypatch.setattr(NativePlan, "least_setup", lambda self, task: 0.0)
+    monkeypatch.setattr(native_step, "foreseen_seconds", lambda source: 1e9)
+    monkeypatch.setattr(native_step, "build", None)
+    result = race(make_task(steps=2000), plans=["eager", "native"], devices=["cpu"])
+    native = result.candidates[1]
+    assert native.status == "skipped"
+    assert "building the C of its step would take about" in native.reason
+    assert result.winner.plan == "eager"
+
+
+def test_a_kept_library_is_foreseen_to_cost_nothing():
+    source = '#include "flatout_kernels.h"\nint flatout_nothing(void) { return 0; }\n'
+    assert foreseen_seconds(source) > 0
+    build(source)
+    assert foreseen_seconds(source) == 0

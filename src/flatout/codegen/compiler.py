@@ -24,7 +24,8 @@ FLAGS = (
     "-fno-signed-zeros",
     "-freciprocal-math",
     "-ffp-contract=fast",
-    "-fno-tree-pre",  # it puts jumps into loops that are vectors without them
+    "-fno-tree-pre",  # these two put jumps into loops that are vectors without them
+    "-fno-thread-jumps",
     "-Wno-unknown-pragmas",
 )
 _CANDIDATES = ("cc", "gcc", "clang")

@@ -218,6 +218,45 @@ FO_INLINE void FO(matmul_dots)(long M, long N, long K, const FO_T *a, long a_m, 
         }
 }
 
+/* out[r, c] = in[c, r]: squares of vectors are turned in registers, the edges element by element. */
+static void FO(transpose)(long rows, long columns, const FO_T *in, long in_c, FO_T *out, long out_r)
+{
+    const long whole_rows = rows / FO_W * FO_W, whole_columns = columns / FO_W * FO_W;
+    for (long r = 0; r < whole_rows; r += FO_W)
+        for (long c = 0; c < whole_columns; c += FO_W) {
+            FO_V line[FO_W];
+            FO_UNROLL
+            for (int i = 0; i < FO_W; i++)
+                line[i] = FO(load)(in + (c + i) * in_c + r);
+#define FO_LOW(lane, half) ((lane) & (half) ? (lane) - (half) + FO_W : (lane))
+#define FO_HIGH(lane, half) ((lane) & (half) ? (lane) + FO_W : (lane) + (half))
+#define FO_LEVEL(half)                                                                             \
+    if (half < FO_W) {                                                                             \
+        const FO_I low = {FO_EACH_LANE(FO_LOW, half)}, high = {FO_EACH_LANE(FO_HIGH, half)};       \
+        FO_UNROLL                                                                                  \
+        for (int i = 0; i < FO_W; i++)                                                             \
+            if (!(i & half)) {                                                                     \
+                FO_V first = line[i], second = line[(i + half) % FO_W];                            \
+                line[i] = FO_SHUFFLE(first, second, low);                                          \
+                line[(i + half) % FO_W] = FO_SHUFFLE(first, second, high);                         \
+            }                                                                                      \
+    }
+            FO_LEVEL(1)
+            FO_LEVEL(2)
+            FO_LEVEL(4)
+            FO_LEVEL(8)
+#undef FO_LOW
+#undef FO_HIGH
+#undef FO_LEVEL
+            FO_UNROLL
+            for (int i = 0; i < FO_W; i++)
+                FO(store)(out + (r + i) * out_r + c, line[i]);
+        }
+    for (long r = 0; r < rows; r++)
+        for (long c = r < whole_rows ? whole_columns : 0; c < columns; c++)
+            out[r * out_r + c] = in[c * in_c + r];
+}
+
 /* Any strides. */
 FO_INLINE void FO(matmul_strided)(long M, long N, long K, const FO_T *a, long a_m, long a_k,
                                   const FO_T *b, long b_k, long b_n, FO_T *out, long out_m, long out_n,

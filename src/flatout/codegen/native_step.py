@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from flatout.codegen import (  # noqa: F401  (they note the lowerings of the ope
     operators_reduce,
     operators_shape,
 )
-from flatout.codegen.build import Built, build
+from flatout.codegen.build import Built, build, foreseen_seconds
 from flatout.codegen.fuse import collapse, fuse
 from flatout.codegen.lower import Lowerer
 from flatout.codegen.memory import plan_memory
@@ -33,6 +34,7 @@ from flatout.codegen.parallel import is_worth_sharing, plan_threads
 from flatout.codegen.render_c import FUNCTION, render
 from flatout.codegen.slices import LEAST_BATCH, slice_batch
 from flatout.codegen.team import Team
+from flatout.errors import SetupTooLongError
 from flatout.step.graph import StepGraph
 
 _ALIGNMENT = 64
@@ -118,11 +120,25 @@ class NativeStep:
         state: the live tensors, in the order of the layout; they are updated in place.
         data: the leaves of the resident data, contiguous.
         title: for the comment at the top of the C.
+        most_s: seconds the build may take, as far as that is foreseen.
+
+    Raises:
+        SetupTooLongError: it would take longer.
     """
 
-    def __init__(self, graph: StepGraph, state: Sequence[Tensor], data: Sequence[Tensor], title: str) -> None:
+    def __init__(
+        self,
+        graph: StepGraph,
+        state: Sequence[Tensor],
+        data: Sequence[Tensor],
+        title: str,
+        most_s: float = math.inf,
+    ) -> None:
         source = source_of(graph, [tuple(t.stride()) for t in state], title, data, _threads())
         self.program = source.program
+        foreseen = foreseen_seconds(source.text) if math.isfinite(most_s) else 0.0
+        if foreseen > most_s:
+            raise SetupTooLongError(f"building the C of its step would take about {foreseen:.1f} s")
         self.built: Built = build(source.text)
         self._state = list(state)
         self._constants = list(graph.constants().values())

@@ -144,6 +144,10 @@ class Affine:
         """By how much the address grows with `var`."""
         return dict(self.terms).get(var, 0)
 
+    def without(self, *variables: Var) -> Affine:
+        """The address where these variables are 0."""
+        return Affine(tuple((t, c) for t, c in self.terms if t not in variables), self.constant)
+
     def dynamic(self) -> Iterator[Expr]:
         """The computed terms."""
         return (term for term, _ in self.terms if isinstance(term, Expr))
@@ -233,12 +237,16 @@ class Reduction(Kernel):
 
 @dataclass(eq=False)
 class MatMul(Kernel):
-    """out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n]; all views are two-dimensional."""
+    """out[m, n] = bias[m, n] + sum over k of a[m, k] * b[k, n]; all views are two-dimensional.
+
+    `function`: what the renderer calls for it, where it shares its code with others.
+    """
 
     out: View
     a: View
     b: View
     bias: View | None = None
+    function: str = ""
 
 
 @dataclass(eq=False)
@@ -307,6 +315,15 @@ def slices_of(kernel: Kernel) -> list[Slices]:
     if isinstance(kernel, Parts):
         return [inner for inner in kernel.body if isinstance(inner, Slices)]
     return [kernel] if isinstance(kernel, Slices) else []
+
+
+def innermost(kernels: Sequence[Kernel]) -> Iterator[Kernel]:
+    """The kernels, those inside of slices and parts in their place."""
+    for kernel in kernels:
+        if isinstance(kernel, (Slices, Parts)):
+            yield from innermost(kernel.body)
+        else:
+            yield kernel
 
 
 def expressions(kernel: Kernel) -> list[Expr]:

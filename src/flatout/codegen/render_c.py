@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from flatout.codegen.nest import (
     Term,
     Var,
     View,
+    innermost,
     operands,
     walk,
 )
@@ -67,7 +69,8 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
         offsets: where each temporary lies in the arena, in bytes.
         title: for the comment at the top.
     """
-    lines = [f"/* {title} */", "", '#include "flatout_kernels.h"', "", SIGNATURE, "{"]
+    lines = [f"/* {title} */", "", '#include "flatout_kernels.h"', ""]
+    lines += [*_shared_products(program), SIGNATURE, "{"]
     body: list[str] = []
     for buffer in program.state:
         body.append(f"{C_TYPES[buffer.dtype]} *restrict {buffer.name} = state[{buffer.index}];")
@@ -190,7 +193,40 @@ def _nest(axes: Sequence[tuple[Var, int]], inner: list[str], split: bool) -> lis
     return inner if axes else (["{", *_indent(inner), "}"] if len(inner) > 1 else inner)
 
 
+# A copy that turns at least so many rows and columns is done in squares of vectors.
+_LEAST_TURNED = 8
+
+
+def _turning_copy(kernel: Pointwise) -> list[str] | None:
+    """A copy that only turns rows into columns; None where a nest is something else."""
+    if len(kernel.axes) != 2 or len(kernel.stores) != 1 or kernel.stores[0].buffer.kind == "losses":
+        return None
+    (store,), ((row, rows), (column, columns)) = kernel.stores, kernel.axes
+    load = store.value
+    if not isinstance(load, Load) or load.dtype not in _SUFFIX or min(rows, columns) < _LEAST_TURNED:
+        return None
+    if store.buffer.dtype != load.dtype or load.buffer is store.buffer:
+        return None
+    if store.address.stride(column) != 1 or load.address.stride(row) != 1 or load.address.stride(column) < 2:
+        return None
+    if any(True for address in (store.address, load.address) for _ in address.dynamic()):
+        return None
+    into, out_of = store.address.stride(row), load.address.stride(column)
+    first = f"FO_BEGIN({rows})" if kernel.split else ""
+    count = f"FO_END({rows}) - {first}" if first else str(rows)
+    begins = []
+    for buffer, address, step in ((load.buffer, load.address, 1), (store.buffer, store.address, into)):
+        begin = address.without(row, column)
+        text = buffer.name + (f" + {_Body().address(begin)}" if begin.terms or begin.constant else "")
+        begins.append(text + (f" + {first} * {step}" if first else ""))
+    name = f"fo_transpose{_SUFFIX[load.dtype]}"
+    return [f"{name}({count}, {columns}, {begins[0]}, {out_of}, {begins[1]}, {into});"]
+
+
 def _pointwise(kernel: Pointwise) -> list[str]:
+    turned = _turning_copy(kernel)
+    if turned is not None:
+        return turned
     body = _Body([s.value for s in kernel.stores], {s.buffer for s in kernel.stores})
     values = [(s, body.value(s.value)) for s in kernel.stores]
     if len(values) > 1:  # every value is computed before the first is stored
@@ -272,34 +308,86 @@ def _unit_steps(value: Expr, var: Var | None) -> int:
     return score
 
 
-def _matmul(kernel: MatMul) -> list[str]:
-    out, a, b, bias = kernel.out, kernel.a, kernel.b, kernel.bias
-    if out.strides[0] == 1 and out.strides[1] != 1:  # compute the transposed product
-        out, a, b = out.transposed(), b.transposed(), a.transposed()
-        bias = None if bias is None else bias.transposed()
+@dataclass(frozen=True)
+class _Product:
+    """A call of a product from the header: `text` has places for the pointers a, b, out and bias."""
+
+    text: str
+    pointers: Mapping[str, str]
+    dtype: str
+
+    @property
+    def call(self) -> str:
+        """The call with its pointers."""
+        return self.text.format(**self.pointers)
+
+
+def _product(kernel: MatMul) -> _Product:
+    out, a, b, bias = _row_major(kernel)
     (M, N), K = out.shape, a.shape[1]
-    if M * N * K >= _BLAS_FROM and not kernel.split and (blas := _blas(out, a, b, bias)):
-        return blas
     (am, ak), (bk, bn), (om, on) = a.strides, b.strides, out.strides
-    pa, pb, po = _rows_from(a, kernel.split), _pointer(b), _rows_from(out, kernel.split)
-    with_bias = "0, 0, 0"
+    pointers = {"a": _rows_from(a, kernel.split), "b": _pointer(b), "out": _rows_from(out, kernel.split)}
+    bm = biases = 0
     if bias is not None:
-        with_bias = f"{_rows_from(bias, kernel.split)}, {bias.strides[0]}, {bias.strides[1]}"
+        pointers["bias"] = _rows_from(bias, kernel.split)
+        bm, biases = bias.strides
     rows = f"FO_END({M}) - FO_BEGIN({M})" if kernel.split else str(M)
     suffix = _SUFFIX[out.buffer.dtype]
-    if on == 1 and (bn == 1 or N == 1) and (bias is None or bias.strides[1] in (0, 1)):
-        return [
-            f"fo_matmul{suffix}({rows}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {po}, {om}, {with_bias});"
+    with_bias = f"{{bias}}, {bm}, {biases}" if bias is not None else "0, 0, 0"
+    if on == 1 and (bn == 1 or N == 1) and (bias is None or biases in (0, 1)):
+        kind, numbers = "", f"{{a}}, {am}, {ak}, {{b}}, {bk}, {{out}}, {om}"
+    elif (ak == 1 or K == 1) and (bk == 1 or K == 1):
+        kind, numbers = "_dots", f"{{a}}, {am}, {{b}}, {bn}, {{out}}, {om}, {on}"
+    else:
+        kind, numbers = "_strided", f"{{a}}, {am}, {ak}, {{b}}, {bk}, {bn}, {{out}}, {om}, {on}"
+    text = f"fo_matmul{kind}{suffix}({rows}, {N}, {K}, {numbers}, {with_bias});"
+    return _Product(text, pointers, out.buffer.dtype)
+
+
+def _row_major(kernel: MatMul) -> tuple[View, View, View, View | None]:
+    """The product, or the transposed one where that has contiguous rows."""
+    out, a, b, bias = kernel.out, kernel.a, kernel.b, kernel.bias
+    if out.strides[0] == 1 and out.strides[1] != 1:
+        return out.transposed(), b.transposed(), a.transposed(), bias and bias.transposed()
+    return out, a, b, bias
+
+
+def _large(kernel: MatMul) -> list[str] | None:
+    """The call of BLAS for a large product; None where it is none, or BLAS does not take it."""
+    M, N, K = *kernel.out.shape, kernel.a.shape[1]
+    return _blas(*_row_major(kernel)) if M * N * K >= _BLAS_FROM and not kernel.split else None
+
+
+def _matmul(kernel: MatMul) -> list[str]:
+    product = _product(kernel)
+    if kernel.function:
+        return [f"{kernel.function}({', '.join(product.pointers.values())});"]
+    return _large(kernel) or [product.call]
+
+
+def _shared_products(program: Program) -> list[str]:
+    """Functions for products of the same sizes that a step has several times: each is compiled once."""
+    alike: dict[str, list[tuple[MatMul, _Product]]] = {}
+    for kernel in innermost(program.kernels):
+        if isinstance(kernel, MatMul) and not kernel.split and not _large(kernel):
+            product = _product(kernel)
+            alike.setdefault(product.text, []).append((kernel, product))
+    lines: list[str] = []
+    for number, (text, members) in enumerate((t, m) for t, m in alike.items() if len(m) > 1):
+        product = members[0][1]
+        c_type = C_TYPES[product.dtype]
+        for kernel, _ in members:
+            kernel.function = f"product_{number}"
+        takes = ", ".join(f"{'' if name == 'out' else 'const '}{c_type} *{name}" for name in product.pointers)
+        body = text.format(**{name: name for name in product.pointers})
+        lines += [
+            f"static __attribute__((noinline)) void product_{number}({takes})",
+            "{",
+            f"    {body}",
+            "}",
+            "",
         ]
-    if (ak == 1 or K == 1) and (bk == 1 or K == 1):
-        return [
-            f"fo_matmul_dots{suffix}({rows}, {N}, {K}, {pa}, {am}, {pb}, {bn}, {po}, {om}, {on}, "
-            f"{with_bias});"
-        ]
-    return [
-        f"fo_matmul_strided{suffix}({rows}, {N}, {K}, {pa}, {am}, {ak}, {pb}, {bk}, {bn}, {po}, {om}, {on}, "
-        f"{with_bias});"
-    ]
+    return lines
 
 
 def _rows_from(view: View, split: bool) -> str:

@@ -1,1 +1,1 @@
-"""Graphics cards as their makers sell them: a catalogue, names and what they mean, what it costs to have one."""
+"""Graphics cards as their makers sell them: a catalogue, names and what they mean, what one costs."""

@@ -62,12 +62,27 @@ class Plan(ABC):
 
     Attributes:
         name: what it is asked for by.
-        least_setup_s: seconds its set-up takes at the very least the first time. A race does not begin
-            to set up what would still be at it when the best plan so far is done.
+        least_setup_s: seconds its set-up takes at the very least the first time.
     """
 
     name: ClassVar[str]
     least_setup_s: ClassVar[float] = 0.3
+
+    def least_setup(self, task: Task) -> float:
+        """Seconds the set-up for this task takes at least the first time.
+
+        A race does not begin to set up what would still be at it when the best plan so far is done.
+        """
+        return self.least_setup_s
+
+    def prepare_within(self, task: Task, data: Data, most_s: float) -> Loop:
+        """`prepare`, but given up where it is foreseen to take longer than `most_s` seconds.
+
+        Raises:
+            PlanRefusedError: as `prepare` does.
+            SetupTooLongError: it was given up.
+        """
+        return self.prepare(task, data)
 
     @abstractmethod
     def prepare(self, task: Task, data: Data) -> Loop:

@@ -6,7 +6,9 @@ and the optimizer. What it cannot do it refuses, naming the operator and the lay
 
 from __future__ import annotations
 
+import math
 import os
+import time
 
 import torch
 from torch import Tensor
@@ -34,12 +36,20 @@ class NativePlan(Plan):
 
     name = "native"
 
+    def least_setup(self, task: Task) -> float:
+        matrices = sum(p.requires_grad and p.dim() > 1 for m in task.modules() for p in m.parameters())
+        update = 1.0 if isinstance(task.optimizer, torch.optim.SGD) else 1.5
+        return 0.2 + 0.2 * matrices * update  # on two cores, to trace and build
+
     def prepare(self, task: Task, data: Data) -> Loop:
+        return self.prepare_within(task, data, math.inf)
+
+    def prepare_within(self, task: Task, data: Data, most_s: float) -> Loop:
         if data.device.type != "cpu":
             raise PlanRefusedError(f"the plan native runs on the CPU, and the task lies on {data.device}")
         if not isinstance(data, ResidentData):
             raise PlanRefusedError("the plan native needs resident data (tensors), and this data streams in")
-        return NativeLoop(task, data)
+        return NativeLoop(task, data, most_s)
 
 
 class NativeLoop(TracedLoop):
@@ -47,7 +57,8 @@ class NativeLoop(TracedLoop):
 
     plan = "native"
 
-    def __init__(self, task: Task, data: ResidentData) -> None:
+    def __init__(self, task: Task, data: ResidentData, most_s: float = math.inf) -> None:
+        self._deadline = time.perf_counter() + most_s
         self._steps: dict[int, tuple[StepGraph, NativeStep]] = {}
         _check_indices(task, data)
         super().__init__(task, data)
@@ -64,7 +75,9 @@ class NativeLoop(TracedLoop):
         title = f"{task.name}: steps of {batch_size} samples"
         try:
             graph = trace(task, batch)
-            self._steps[batch_size] = graph, NativeStep(graph, live_state(task), self.leaves, title)
+            left = (self._deadline - time.perf_counter()) / (len(self.data.batch_sizes) - len(self._steps))
+            step = NativeStep(graph, live_state(task), self.leaves, title, left)
+            self._steps[batch_size] = graph, step
         except (NotTracedError, NotLoweredError, NoCompilerError, CompilerFailedError, CacheError) as error:
             raise PlanRefusedError(f"the plan native cannot run {task.name}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from flatout.data.check import check_data
 from flatout.data.load import load_data
 from flatout.data.random_state import random_state, set_random_state
 from flatout.data.source import Data
-from flatout.errors import PlanRefusedError, TaskError
+from flatout.errors import PlanRefusedError, SetupTooLongError, TaskError
 from flatout.hardware import find_device, try_all_gpus
 from flatout.plans.base import Loop, Plan
 from flatout.plans.registry import PLANS, find_plan
@@ -27,6 +28,7 @@ from flatout.racing.room import too_little_room
 from flatout.racing.split import Split, split_of
 from flatout.racing.timing import Stopwatch
 from flatout.racing.words import reason_for, too_short
+from flatout.report import text
 from flatout.step.graph import StepGraph
 from flatout.task.check import check_task
 from flatout.task.task import Task
@@ -246,12 +248,16 @@ class _Racer:
         best = self._best
         assert best is not None and best.predicted_s is not None
         if self._hopeless(plan):
-            why = too_short(best.predicted_s, self._steps, plan.name, plan.least_setup_s)
+            setup = f"setting {plan.name} up takes {text.seconds(plan.least_setup(self._task))} or more"
+            why = too_short(best.predicted_s, self._steps, setup)
             return Candidate(str(device), plan.name, "skipped", why)
         try:
             entry = self._enter(plan, device)
             self._graph = self._graph or entry.loop.graph()
             found = self._first_steps(entry)
+        except SetupTooLongError as error:
+            why = too_short(best.predicted_s, self._steps, str(error))
+            return Candidate(str(device), plan.name, "skipped", why)
         except PlanRefusedError as refusal:
             return Candidate(str(device), plan.name, "refused", str(refusal))
         except Exception as error:  # noqa: BLE001
@@ -283,7 +289,7 @@ class _Racer:
     def _hopeless(self, plan: Plan) -> bool:
         """Whether the best plan so far is done before this one would be ready."""
         assert self._best is not None and self._best.predicted_s is not None
-        return self._best.predicted_s <= plan.least_setup_s
+        return self._best.predicted_s <= plan.least_setup(self._task)
 
     def _enter(self, plan: Plan, device: torch.device) -> _Entry:
         task = _copy(self._task, device)
@@ -291,7 +297,8 @@ class _Racer:
         data = load_data(task, device)
         torch.manual_seed(self._seed)
         begun = time.perf_counter()
-        loop = plan.prepare(task, data)
+        most = math.inf if self._best is None else self._best.predicted_s or math.inf
+        loop = plan.prepare_within(task, data, most)
         return _Entry(task, data, loop, time.perf_counter() - begun)
 
     def _first_steps(self, entry: _Entry) -> dict[str, torch.Tensor]:

@@ -58,12 +58,9 @@ def first_line(message: str) -> str:
     return message.partition("\n")[0].rstrip(":")
 
 
-def too_short(predicted: float, steps: int, plan: str, setup: float) -> str:
-    """Why a plan is not even set up."""
-    return (
-        f"{text.count(steps)} steps take about {text.seconds(predicted)} with the best plan so far, "
-        f"and setting {plan} up takes {text.seconds(setup)} or more"
-    )
+def too_short(predicted: float, steps: int, setup: str) -> str:
+    """Why a plan is not even set up; `setup` says how long that would take."""
+    return f"{text.count(steps)} steps take about {text.seconds(predicted)} with the best plan so far, and {setup}"
 
 
 def _faster(winner: Candidate, eager: Candidate, steps: int | None, splits: Sequence[Split]) -> str:
