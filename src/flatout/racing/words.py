@@ -60,7 +60,8 @@ def first_line(message: str) -> str:
 
 def too_short(predicted: float, steps: int, setup: str) -> str:
     """Why a plan is not even set up; `setup` says how long that would take."""
-    return f"{text.count(steps)} steps take about {text.seconds(predicted)} with the best plan so far, and {setup}"
+    done = f"{text.count(steps)} steps take about {text.seconds(predicted)} with the best plan so far"
+    return f"{done}, and {setup}"
 
 
 def _faster(winner: Candidate, eager: Candidate, steps: int | None, splits: Sequence[Split]) -> str:
