@@ -16,7 +16,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("peers_table", "whole_training", "eager_plan")
+# What is called for each part; the peers on one thread, and on all cores.
+PARTS = {
+    "peers_table": ["peers_table.py"],
+    "peers_on_all_cores": ["peers_table.py", "--threads", str(os.cpu_count())],
+    "whole_training": ["whole_training.py"],
+    "eager_plan": ["eager_plan.py"],
+}
 
 
 def main() -> None:
@@ -41,7 +47,8 @@ def main() -> None:
 
 def measured(part: str, quick: bool) -> tuple[str, object]:
     """The tables of a part in Markdown, and its JSON."""
-    call = [sys.executable, str(Path(__file__).with_name(f"{part}.py")), *["--quick"][:quick]]
+    script, *options = PARTS[part]
+    call = [sys.executable, str(Path(__file__).with_name(script)), *options, *["--quick"][:quick]]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     text = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
     tables, _, document = text.strip().rpartition("\n")
