@@ -33,9 +33,9 @@ def trained(plan, task, steps=20):
     return torch.cat(losses), {name: tensor.detach() for name, (_, tensor) in state_of(task).items()}
 
 
-def assert_agree(make, steps=20, tolerance=None):
-    """`make()` gives the same task each time; native must do with it what eager does."""
-    ours, state = trained(NativePlan(), make(), steps)
+def assert_agree(make, steps=20, tolerance=None, plan=None):
+    """`make()` gives the same task each time; the plan (native) must do with it what eager does."""
+    ours, state = trained(plan or NativePlan(), make(), steps)
     theirs, expected = trained(EagerPlan(), make(), steps)
     assert state.keys() == expected.keys()
     assert ours.dtype == theirs.dtype

@@ -3,11 +3,19 @@
 from functools import partial
 
 import torch
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
 from flatout.task.task import Task
+
+# A network takes a second and more to build: a smaller one that fails too is not looked for.
+NETWORKS = settings(
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 
 ACTIVATIONS = [
     nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, partial(nn.GELU, approximate="tanh"), nn.SiLU, nn.ELU, nn.SELU,
@@ -99,7 +107,7 @@ def draw_task(draw):
         for _ in widths[1:]
     ]
     loss, target = draw(st.sampled_from(LOSSES))
-    batch_size = draw(st.one_of(st.integers(1, 20), st.integers(20, 200)))
+    batch_size = draw(st.one_of(st.integers(1, 20), st.integers(20, 200), st.integers(512, 900)))
     if any(norm is nn.BatchNorm1d for _, norm, _ in parts):
         batch_size = max(2, batch_size)
     rest = draw(st.sampled_from([0, 2, 5])) if batch_size > 5 else 0

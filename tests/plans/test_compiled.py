@@ -2,8 +2,12 @@
 
 import shutil
 
+import agreement
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import NETWORKS, draw_task
 from torch import nn
 
 from flatout import PlanRefusedError, Task
@@ -15,6 +19,21 @@ from flatout.step.graph import state_of
 pytestmark = pytest.mark.skipif(
     not any(shutil.which(name) for name in ("g++", "clang++")), reason="there is no C++ compiler"
 )
+
+
+@settings(NETWORKS, max_examples=2, derandomize=True)
+@given(st.data())
+def test_a_random_network_agrees(data):
+    agreement.assert_agree(draw_task(data.draw), steps=8, plan=CompiledPlan())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@settings(NETWORKS, max_examples=30)
+@given(st.data())
+def test_many_random_networks_agree(data):
+    agreement.assert_agree(draw_task(data.draw), steps=8, plan=CompiledPlan())
+
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from agreement import assert_agree, trained
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import OPTIMIZERS, draw_task
+from networks import NETWORKS, OPTIMIZERS, draw_task
 from torch import nn
 from torch.optim import SGD, Adam, lr_scheduler
 
@@ -20,8 +20,6 @@ from flatout.plans.native import NativePlan
 from flatout.task.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-
-QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
 def pairs(n=27, dtype=torch.float32):
@@ -42,11 +40,7 @@ def task(*between, optimizer=None, **changes):
     return Task(model=model, optimizer=made, **({"data": pairs(), "batch_size": 9, "epochs": 99} | changes))
 
 
-# A network takes a second to build: a smaller one that fails too is not looked for.
-PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
-
-
-@settings(phases=PHASES, max_examples=25, deadline=None, suppress_health_check=QUIET, derandomize=True)
+@settings(NETWORKS, max_examples=25, derandomize=True)
 @given(st.data())
 def test_a_random_network_agrees(data):
     assert_agree(draw_task(data.draw))
@@ -54,7 +48,7 @@ def test_a_random_network_agrees(data):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@settings(phases=PHASES, max_examples=400, deadline=None, suppress_health_check=QUIET)
+@settings(NETWORKS, max_examples=400)
 @given(st.data())
 def test_many_random_networks_agree(data):
     assert_agree(draw_task(data.draw))
