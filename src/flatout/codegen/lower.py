@@ -65,7 +65,7 @@ _TAKEN = re.compile(
     r"auto|bool|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|"
     r"long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|typeof|asm|union|unsigned|"
     r"void|volatile|while|u?int\d+_t|order|order_step|seed|first_step|state|data|scalars|losses|losses_|arena|team|steps?|threads?|"
-    r"[sd]gemm_?|total|slice|part|own|product_\d+|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
+    r"[sd]gemm_?|total|slice|part|own|mode|product_\d+|fo_.*|FO_.*|new_.*|[a-z]\d+|mem(cpy|set|move)|"
     r"a?(sin|cos|tan)h?|atan2|exp[2m]?1?|log(10|2|1p)?|erfc?|pow|sqrt|floor|ceil|trunc|fmod|f?abs|rint|hypot|"
     r"fmax|fmin|isnan|isinf|signbit|copysign|NAN|INFINITY|linux|unix|main"
 )

@@ -89,6 +89,7 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
     body.append(
         "(void)sgemm, (void)dgemm, (void)seed, (void)first_step, (void)thread, (void)threads, (void)team;"
     )
+    body.append("const uint64_t mode = fo_flush_subnormals();")
     body.append("")
     body.append("for (long step = 0; step < steps; step++) {")
     inner: list[str] = []
@@ -104,7 +105,7 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
     if program.parallel:
         inner += ["", "fo_wait(team, threads);"]
     body += _indent(inner)
-    body.append("}")
+    body += ["}", "fo_go_back(mode);"]
     return "\n".join([*lines, *_indent(body), "}", ""])
 
 
