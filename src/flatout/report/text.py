@@ -1,15 +1,16 @@
 """Short texts for numbers: times, counts, rates and a loss curve in one line.
 
-Every function shows an unknown value (None) as "–", never as 0.
+Every function shows an unknown value (None) as "–", never as 0. Only a curve imports NumPy.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 UNKNOWN: Final = "–"
 
@@ -111,6 +112,8 @@ def spans_decades(values: npt.ArrayLike) -> bool:
     >>> spans_decades([1.0, 0.01]), spans_decades([1.0, 0.5]), spans_decades([1.0, 0.0])
     (True, False, False)
     """
+    import numpy as np
+
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]
     if finite.size == 0 or finite.min() <= 0:
@@ -127,6 +130,8 @@ def sparkline(losses: npt.ArrayLike, width: int = 40) -> str:
     >>> sparkline([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
     '█▇▆▅▄▃▂▁'
     """
+    import numpy as np
+
     if width < 1:
         raise ValueError(f"width must be at least 1, but is {width}")
     values = np.asarray(losses, dtype=np.float64).ravel()
@@ -144,5 +149,7 @@ def sparkline(losses: npt.ArrayLike, width: int = 40) -> str:
 
 
 def _finite_median(values: npt.NDArray[np.float64]) -> float:
+    import numpy as np
+
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if finite.size else math.nan
