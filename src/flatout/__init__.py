@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 from flatout._version import __version__
 
 if TYPE_CHECKING:
+    from flatout import gpus
     from flatout.errors import (
+        AmbiguousCardError,
+        CardError,
+        CardNotFoundError,
         CheckpointError,
         DataError,
         DeviceError,
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
     from flatout.training.run import Run
 
 _HOMES = {
+    "AmbiguousCardError": "flatout.errors",
+    "CardError": "flatout.errors",
+    "CardNotFoundError": "flatout.errors",
     "CheckpointError": "flatout.errors",
     "DataError": "flatout.errors",
     "DeviceError": "flatout.errors",
@@ -51,6 +58,7 @@ _HOMES = {
     "TrainingInterrupted": "flatout.errors",
     "explain_device_errors": "flatout.hardware",
     "fit": "flatout.training.fit",
+    "gpus": "flatout.gpus",
     "load_task": "flatout.task.source",
     "race": "flatout.racing.race",
     "to_device": "flatout.hardware",
@@ -60,6 +68,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AmbiguousCardError",
+    "CardError",
+    "CardNotFoundError",
     "CheckpointError",
     "DataError",
     "DeviceError",
@@ -77,6 +88,7 @@ __all__ = [
     "__version__",
     "explain_device_errors",
     "fit",
+    "gpus",
     "load_task",
     "race",
     "to_device",
@@ -89,7 +101,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'flatout' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    return home if _HOMES[name] == f"flatout.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,9 @@
     ├── DeviceError
     │   ├── DeviceNotFoundError    a device was asked for that is not here
     │   └── DeviceMismatchError    tensors of one operation lie on different devices
+    ├── CardError              a graphics card or a price cannot be looked up as it is given
+    │   ├── CardNotFoundError      no card of the catalogue has this name
+    │   └── AmbiguousCardError     several cards have this name; holds them
     ├── PlanRefusedError       a plan cannot run this task; says why
     ├── CheckpointError        a run directory or checkpoint cannot be read or written
     └── NonFiniteLossError     the loss became NaN or infinite while training
@@ -46,6 +49,26 @@ class DeviceNotFoundError(DeviceError):
 
 class DeviceMismatchError(DeviceError):
     """Tensors that meet in one operation lie on different devices."""
+
+
+class CardError(FlatoutError, ValueError):
+    """A graphics card, a price or a row of the catalogue is not as it must be."""
+
+
+class CardNotFoundError(CardError):
+    """No card of the catalogue has this name."""
+
+
+class AmbiguousCardError(CardError):
+    """Several cards of the catalogue have this name.
+
+    Attributes:
+        choices: the names of these cards.
+    """
+
+    def __init__(self, message: str, *, choices: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.choices = choices
 
 
 class PlanRefusedError(FlatoutError):

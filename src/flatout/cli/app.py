@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from flatout._version import __version__
-from flatout.cli import graph, race, runs, train, watch
+from flatout.cli import advise, gpus, graph, race, runs, train, watch
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError
 
@@ -33,6 +33,8 @@ app.command(name="race")(race.race)
 app.command(name="graph")(graph.graph)
 app.command(name="runs")(runs.runs)
 app.command(name="watch")(watch.watch)
+app.command(name="gpus")(gpus.gpus)
+app.command(name="advise")(advise.advise)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flatout.report import text
+from flatout.report.words import Words
 
 Row = Mapping[str, Any]
 
@@ -30,8 +29,6 @@ _PARTS = (
 )
 _BAR, _LEAST_BAR = 24, 4
 _PARTS_WIDTH = 38  # of name, time and share
-# The blank between a number and what it counts.
-_UNIT = re.compile(r"(?<=\d) (?=(?:%|[mnµ]?s|min|h|d|steps?|[kMGT]?B)\b|%)")
 
 
 def race_view(
@@ -133,23 +130,6 @@ def _reasons(rows: Sequence[Row]) -> list[RenderableType]:
             reason = str(row.get("reason") or "").partition("\n")[0]
             who.setdefault((status, reason), []).append(f"{row['plan']} on {row['device']}")
     return [Words(f"{', '.join(names)} {status}: {reason}", "dim") for (status, reason), names in who.items()]
-
-
-class Words:
-    """A sentence that breaks between words, and never between a number and its unit.
-
-    Args:
-        words: the sentence.
-        style: of all of it.
-    """
-
-    def __init__(self, words: str, style: str = "") -> None:
-        self._words, self._style = words, style
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        glued = _UNIT.sub("\N{NO-BREAK SPACE}", self._words)
-        for line in textwrap.wrap(glued, options.max_width, break_on_hyphens=False) or [""]:
-            yield Text(line.replace("\N{NO-BREAK SPACE}", " "), style=self._style)
 
 
 class _Split:

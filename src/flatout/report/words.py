@@ -1,0 +1,29 @@
+"""Sentences for the terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+# The blank between a number and what it counts.
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|[mnµ]?s|min|h|d|steps?|[kMGT]?B|W|GB/s)\b|%)")
+
+
+class Words:
+    """A sentence that breaks between words, and never between a number and its unit.
+
+    Args:
+        words: the sentence.
+        style: of all of it.
+    """
+
+    def __init__(self, words: str, style: str = "") -> None:
+        self._words, self._style = words, style
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        glued = _UNIT.sub("\N{NO-BREAK SPACE}", self._words)
+        for line in textwrap.wrap(glued, options.max_width, break_on_hyphens=False) or [""]:
+            yield Text(line.replace("\N{NO-BREAK SPACE}", " "), style=self._style)
