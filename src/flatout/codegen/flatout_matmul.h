@@ -34,7 +34,7 @@ FO_INLINE void FO(block)(const int rows, const int vectors, const int done, long
                          const FO_T *b, long b_k, FO_T *out, long out_m,
                          const FO_T *bias, long bias_m, long bias_n)
 {
-    FO_V sum[FO_ROWS][FO_VECTORS];
+    FO_V sum[2 * FO_ROWS][FO_VECTORS];
     FO_UNROLL
     for (int m = 0; m < rows; m++)
         FO_UNROLL
@@ -74,6 +74,10 @@ FO_INLINE void FO(columns)(const int vectors, const int done, long M, long K, co
                            const FO_T *bias, long bias_m, long bias_n)
 {
     long m = 0;
+    if (vectors == 1) /* more rows at once, or each sum would wait for the one before it */
+        for (; m + 2 * FO_ROWS <= M; m += 2 * FO_ROWS)
+            FO(block)(2 * FO_ROWS, 1, done, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,
+                      bias ? bias + m * bias_m : 0, bias_m, bias_n);
     for (; m + FO_ROWS <= M; m += FO_ROWS)
         FO(block)(FO_ROWS, vectors, done, K, a + m * a_m, a_m, a_k, b, b_k, out + m * out_m, out_m,
                   bias ? bias + m * bias_m : 0, bias_m, bias_n);
