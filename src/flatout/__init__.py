@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         TrainingInterrupted,
     )
     from flatout.hardware import explain_device_errors, to_device, try_all_gpus, try_gpu
+    from flatout.hardware.doctor import Diagnosis
+    from flatout.hardware.doctor import diagnose_machine as doctor
     from flatout.racing.race import race
     from flatout.racing.result import Race
     from flatout.step.graph import StepGraph
@@ -47,6 +49,7 @@ _HOMES = {
     "DeviceError": "flatout.errors",
     "DeviceMismatchError": "flatout.errors",
     "DeviceNotFoundError": "flatout.errors",
+    "Diagnosis": "flatout.hardware.doctor",
     "FlatoutError": "flatout.errors",
     "NonFiniteLossError": "flatout.errors",
     "PlanRefusedError": "flatout.errors",
@@ -56,6 +59,7 @@ _HOMES = {
     "Task": "flatout.task.task",
     "TaskError": "flatout.errors",
     "TrainingInterrupted": "flatout.errors",
+    "doctor": "flatout.hardware.doctor",
     "explain_device_errors": "flatout.hardware",
     "fit": "flatout.training.fit",
     "gpus": "flatout.gpus",
@@ -76,6 +80,7 @@ __all__ = [
     "DeviceError",
     "DeviceMismatchError",
     "DeviceNotFoundError",
+    "Diagnosis",
     "FlatoutError",
     "NonFiniteLossError",
     "PlanRefusedError",
@@ -86,6 +91,7 @@ __all__ = [
     "TaskError",
     "TrainingInterrupted",
     "__version__",
+    "doctor",
     "explain_device_errors",
     "fit",
     "gpus",
@@ -98,11 +104,15 @@ __all__ = [
 ]
 
 
+# Public names that are another one at home.
+_NAMES_AT_HOME = {"doctor": "diagnose_machine"}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'flatout' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    return home if _HOMES[name] == f"flatout.{name}" else getattr(home, name)
+    return home if _HOMES[name] == f"flatout.{name}" else getattr(home, _NAMES_AT_HOME.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
 """`flatout`: the commands, and how errors become messages and exit statuses.
 
     0    done
-    1    training failed: the loss left the numbers, or the task's own code raised
+    1    training failed: the loss left the numbers, or the task's own code raised; doctor: not healthy
     2    bad input: one message, nothing half-written
     130  interrupted with Ctrl-C
 
@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from flatout._version import __version__
-from flatout.cli import advise, gpus, graph, race, runs, train, watch
+from flatout.cli import advise, doctor, gpus, graph, race, runs, train, watch
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError
 
@@ -35,6 +35,7 @@ app.command(name="runs")(runs.runs)
 app.command(name="watch")(watch.watch)
 app.command(name="gpus")(gpus.gpus)
 app.command(name="advise")(advise.advise)
+app.command(name="doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -89,7 +89,7 @@ def cpus_in(text: str | None) -> list[int]:
 
 def _processors(text: str) -> list[Block]:
     """The processors of /proc/cpuinfo, each with its lines; what stands after them is left out."""
-    blocks = []
+    blocks: list[Block] = []
     for part in re.split(r"\n\s*\n", text):
         lines = (line.partition(":") for line in part.splitlines())
         block = {key.strip(): value.strip() for key, _, value in lines}
@@ -182,8 +182,8 @@ def _identity(
     name = first.get("model name")
     if "CPU implementer" in first:
         return _arm_identity(machine, blocks)
-    numbers = (whole(first.get(key)) for key in ("cpu family", "model", "stepping"))
-    return name, identify(first.get("vendor_id"), name, *numbers, flags, caches)
+    family, model, stepping = (whole(first.get(key)) for key in ("cpu family", "model", "stepping"))
+    return name, identify(first.get("vendor_id"), name, family, model, stepping, flags, caches)
 
 
 def _arm_identity(machine: Machine, blocks: Sequence[Block]) -> tuple[str | None, Identity]:

@@ -117,8 +117,10 @@ def _apple(said: Answers, name: str | None) -> Identity:
 
 
 def _intel(said: Answers, name: str | None, flags: frozenset[str], caches: tuple[Cache, ...]) -> Identity:
-    numbers = [whole(said.get(f"machdep.cpu.{key}")) for key in ("family", "model", "stepping")]
-    return identify(said.get("machdep.cpu.vendor"), name, *numbers, flags, caches)
+    family, model, stepping = [
+        whole(said.get(f"machdep.cpu.{key}")) for key in ("family", "model", "stepping")
+    ]
+    return identify(said.get("machdep.cpu.vendor"), name, family, model, stepping, flags, caches)
 
 
 def _core_kinds(said: Answers) -> tuple[int | None, int | None]:

@@ -58,12 +58,14 @@ def windows_cpu(machine: Machine) -> Cpu:
     on_arm = identifier.startswith("ARM")
     flags = _flags(machine, on_arm)
     layout = _layout(machine.read("processors"))
-    numbers = [int(found[1]) if (found := _number(word, identifier)) else None for word in _NUMBERS]
+    family, model, stepping = [
+        int(found[1]) if (found := _number(word, identifier)) else None for word in _NUMBERS
+    ]
     vendor = _registered(machine, "VendorIdentifier")
     if on_arm:
         identity = Identity(vendor, "Oryon" if "Snapdragon(R) X" in (name or "") else None, None, None)
     else:
-        identity = identify(vendor, name, *numbers, flags, layout.caches)
+        identity = identify(vendor, name, family, model, stepping, flags, layout.caches)
     if (identity.microarchitecture or "").startswith("Knights"):
         flags -= {"avx512bw", "avx512dq", "avx512vl"}
     maker, product = (_text(machine, rf"BIOS\{key}") for key in ("SystemManufacturer", "SystemProductName"))
@@ -76,9 +78,9 @@ def windows_cpu(machine: Machine) -> Cpu:
         microarchitecture=identity.microarchitecture,
         generation=identity.generation,
         evidence=identity.evidence,
-        family=numbers[0],
-        model=numbers[1],
-        stepping=numbers[2],
+        family=family,
+        model=model,
+        stepping=stepping,
         isa_level=isa_level(flags),
         physical_cores=len(layout.core_classes) or None,
         performance_cores=fast,
