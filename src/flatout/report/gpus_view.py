@@ -26,8 +26,9 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     """Cards side by side, who comes first and why, and what the names mean."""
     sentences = dict.fromkeys(sentence for card in comparison.cards for sentence in card.decoded.meaning)
     parts: list[RenderableType] = [
-        _SideBySide(comparison),
         Words(comparison.verdict, "bold green"),
+        "",
+        _SideBySide(comparison),
         Words(comparison.why),
         *(Words(note, "yellow") for note in comparison.notes),
     ]
