@@ -120,4 +120,9 @@ def test_diabetes_trains_well_and_says_its_unit(seed):
 def test_missing_scikit_learn_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(TaskError, match=r'pip install "flatout\[tasks\]"'):
-        BUILTIN["iris"]()
+        BUILTIN["wine"]()
+
+
+def test_iris_needs_no_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert len(BUILTIN["iris"]().data[0]) == 120

@@ -1,4 +1,7 @@
-"""The built-in tasks: five small data sets that come with scikit-learn, ready to train.
+"""The built-in tasks: five small data sets, ready to train.
+
+Four come with scikit-learn. The irises (R. A. Fisher, 1936; UCI Machine Learning Repository, CC BY 4.0) lie
+beside this file, so that the first run needs no scikit-learn and does not wait for its import.
 
 `BUILTIN` maps a name to its builder. Each builder loads its data, keeps 20 % of the rows for validation
 (the same rows every time), calls `torch.manual_seed(seed)` and then builds the model, so that the same
@@ -7,9 +10,12 @@ seed gives the same first weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +54,7 @@ def iris(seed: int = 0) -> Task:
         >>> [tuple(part.shape) for part in task.data]
         [(120, 4), (120,)]
     """
-    split = _scaled(_split("load_iris"), "MinMaxScaler")
+    split = _irises()
     torch.manual_seed(seed)
     model = IrisNet()
     return Task(
@@ -126,6 +132,21 @@ _SCALED_TO_ONE = "features were scaled to 0..1 with the smallest and largest val
 _STANDARDISED = "features were standardised with mean and standard deviation of the training rows"
 
 
+_HELD_OUT, _CHOICE = 0.2, 42  # the share of rows to validate with, and the seed they are chosen by
+
+
+def _irises() -> _Split:
+    """The irises, split as scikit-learn's `train_test_split` does it, and scaled as by its `MinMaxScaler`."""
+    rows = np.loadtxt(Path(__file__).with_name("iris.csv"), delimiter=",", skiprows=1)
+    X, y = rows[:, :4], rows[:, 4].astype(np.int64)
+    held_out = math.ceil(_HELD_OUT * len(X))
+    order = np.random.RandomState(_CHOICE).permutation(len(X))
+    test, train = order[:held_out], order[held_out:]
+    low, high = X[train].min(axis=0), X[train].max(axis=0)
+    scaled = X * (1 / (high - low)) + (0 - low * (1 / (high - low)))
+    return _Split(scaled[train], scaled[test], y[train], y[test])
+
+
 def _split(loader: str) -> _Split:
     """The data set of `sklearn.datasets.<loader>`, 20 % of its rows held out, always the same ones."""
     try:
@@ -136,7 +157,7 @@ def _split(loader: str) -> _Split:
             'Install it: pip install "flatout[tasks]"'
         ) from error
     X, y = getattr(datasets, loader)(return_X_y=True)
-    return _Split(*model_selection.train_test_split(X, y, test_size=0.2, random_state=42))
+    return _Split(*model_selection.train_test_split(X, y, test_size=_HELD_OUT, random_state=_CHOICE))
 
 
 def _scaled(split: _Split, scaler_name: str) -> _Split:
