@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flatout.hardware import explain_device_errors, to_device, try_all_gpus, try_gpu
     from flatout.hardware.doctor import Diagnosis
     from flatout.hardware.doctor import diagnose_machine as doctor
+    from flatout.hardware.survey import Survey, devices
     from flatout.racing.race import race
     from flatout.racing.result import Race
     from flatout.step.graph import StepGraph
@@ -56,9 +57,11 @@ _HOMES = {
     "Race": "flatout.racing.result",
     "Run": "flatout.training.run",
     "StepGraph": "flatout.step.graph",
+    "Survey": "flatout.hardware.survey",
     "Task": "flatout.task.task",
     "TaskError": "flatout.errors",
     "TrainingInterrupted": "flatout.errors",
+    "devices": "flatout.hardware.survey",
     "doctor": "flatout.hardware.doctor",
     "explain_device_errors": "flatout.hardware",
     "fit": "flatout.training.fit",
@@ -87,10 +90,12 @@ __all__ = [
     "Race",
     "Run",
     "StepGraph",
+    "Survey",
     "Task",
     "TaskError",
     "TrainingInterrupted",
     "__version__",
+    "devices",
     "doctor",
     "explain_device_errors",
     "fit",

@@ -48,21 +48,29 @@ def test_it_is_measured_once_and_kept_with_date_and_versions(folder, quick):
     first = peaks_of("cpu")
     assert peaks_of("cpu") == first
     assert len(quick) == 1
-    (kept,) = json.loads((folder / "peaks.json").read_text()).values()
+    (kept,) = json.loads((folder / "peaks.json").read_text())["peaks"].values()
     assert kept["versions"].startswith(f"torch {torch.__version__}")
     assert len(kept["measured"]) == 10
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"x": 1}', "zero", "half"])
-def test_a_damaged_file_is_measured_anew(folder, quick, damage):
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"x": 1}', "zero", "half", "old", "earlier", "other kind"]
+)
+def test_a_damaged_file_or_one_of_another_format_is_measured_anew(folder, quick, damage):
     peaks_of("cpu")
     path = folder / "peaks.json"
-    kept = json.loads(path.read_text())
-    (key,) = kept
+    whole = json.loads(path.read_text())
+    ((key, kept),) = whole["peaks"].items()
     if damage == "zero":
-        damage = json.dumps({key: kept[key] | {"flops": 0}})
+        damage = json.dumps(whole | {"peaks": {key: kept | {"flops": 0}}})
     elif damage == "half":
-        damage = json.dumps({key: {"flops": 1e9}})
+        damage = json.dumps(whole | {"peaks": {key: {"flops": 1e9}}})
+    elif damage == "old":
+        damage = json.dumps({key: kept})
+    elif damage == "earlier":
+        damage = json.dumps(whole | {"format": 1})
+    elif damage == "other kind":
+        damage = json.dumps(whole | {"peaks": {key: 3}})
     path.write_text(damage)
     peaks_of("cpu")
     peaks_of("cpu")
@@ -77,3 +85,14 @@ def test_where_nothing_can_be_kept_it_still_answers(folder, quick):
 def test_small_work_has_the_bandwidth_of_the_caches(folder, quick):
     peaks = replace(peaks_of("cpu"), bandwidth=1.0, cache_bandwidth=2.0)
     assert (peaks.bandwidth_for(1000), peaks.bandwidth_for(1 << 30)) == (2.0, 1.0)
+
+
+def test_products_in_reduced_precision_have_peaks_of_their_own(folder, quick):
+    peaks_of("cpu")
+    torch.set_float32_matmul_precision("high")
+    try:
+        peaks_of("cpu")
+        peaks_of("cpu")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert len(quick) == 2

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from flatout._version import __version__
-from flatout.cli import advise, doctor, gpus, graph, race, runs, train, watch
+from flatout.cli import advise, devices, doctor, gpus, graph, race, runs, train, watch
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError
 
@@ -35,6 +35,7 @@ app.command(name="runs")(runs.runs)
 app.command(name="watch")(watch.watch)
 app.command(name="gpus")(gpus.gpus)
 app.command(name="advise")(advise.advise)
+app.command(name="devices")(devices.devices)
 app.command(name="doctor")(doctor.doctor)
 
 

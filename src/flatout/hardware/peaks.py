@@ -1,23 +1,18 @@
-"""How fast a device really is: the float32 rate of a large matrix product, and what copying moves.
+"""How fast a device really is, as far as the floor of a step needs it: float32 products, and copying.
 
-Measured once in under a second and kept, with date and versions, in `peaks.json` in the cache folder:
-`$FLATOUT_CACHE`, else `flatout` in the user's cache folder. Delete the file to measure anew.
+Measured once in under a second and kept, see `peaks_file`. Where everything was measured (`measure_all`), its
+figures are used instead.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from flatout.hardware import peaks_file
+from flatout.hardware.repeat import Work, repeated
 
 _SECONDS = 0.1  # for each figure and number of threads
 _CACHED = 1 << 20  # bytes; a copy of this size stays in the caches of a CPU or GPU
@@ -60,18 +55,29 @@ def peaks_of(device: torch.device | str) -> Peaks:
     if kept is not None:
         return kept
     peaks = measure(device)
-    path = _path()
-    _write(path, {**_read(path), _key(device): asdict(peaks)})
+    keep_peaks(device, peaks)
     return peaks
 
 
 def kept_peaks(device: torch.device | str) -> Peaks | None:
     """The peaks of a device where they were measured before, else None."""
     try:
-        found = Peaks(**_read(_path())[_key(torch.device(device))])
+        found = Peaks(**(peaks_file.read("peaks", _key(torch.device(device))) or {}))
         return found if min(found.flops, found.bandwidth, found.cache_bandwidth) > 0 else None
-    except (KeyError, TypeError):
+    except TypeError:
         return None
+
+
+def keep_peaks(device: torch.device, peaks: Peaks, precision: str | None = None) -> None:
+    """Keep the peaks of a device for the next time.
+
+    Args:
+        device: which.
+        peaks: of it.
+        precision: of float32 products they were measured with: "ieee", "tf32" or "bf16"; None: that which
+            is set.
+    """
+    peaks_file.write("peaks", _key(device, precision), asdict(peaks))
 
 
 def measure(device: torch.device) -> Peaks:
@@ -80,14 +86,16 @@ def measure(device: torch.device) -> Peaks:
     with torch.no_grad():
         a, b, c = (torch.rand(side, side, device=device) for _ in range(3))
         product = _best(lambda: torch.mm(a, b, out=c), device)
+        bandwidth = _copying(_LARGE, device)
         return Peaks(
-            device=_name(device),
+            device=peaks_file.name_of(device),
             flops=2 * side**3 / product,
-            bandwidth=_copying(_LARGE, device),
-            cache_bandwidth=_copying(_CACHED // 2, device),
+            bandwidth=bandwidth,
+            # A copy this small cannot fill a GPU, whose caches are not slower than its memory for that.
+            cache_bandwidth=max(bandwidth, _copying(_CACHED // 2, device)),
             threads=torch.get_num_threads() if device.type == "cpu" else 0,
-            measured=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            versions=_versions(),
+            measured=peaks_file.today(),
+            versions=peaks_file.versions(),
         )
 
 
@@ -97,88 +105,39 @@ def _copying(size: int, device: torch.device) -> float:
     return 2 * size / _best(lambda: target.copy_(source), device)
 
 
-def _best(work: Callable[[], object], device: torch.device) -> float:
-    """The shortest time of many runs: what disturbs a run only makes it longer.
+def _best(work: Work, device: torch.device) -> float:
+    """The shortest time of many runs: what disturbs a run only makes it longer."""
+    return min(min(times) for times in over_threads(work, device, _SECONDS))
 
-    On a CPU one thread is tried as well as all: on a busy machine, or for little work, it is the faster.
+
+def over_threads(work: Work, device: torch.device, seconds: float) -> list[list[float]]:
+    """The seconds of each run, on a CPU with one thread and with all, else once.
+
+    On a busy machine, or for little work, one thread is the faster.
     """
     threads = torch.get_num_threads()
-    best = float("inf")
+    tried = sorted({1, threads}) if device.type == "cpu" else [threads]
     try:
-        for tried in {1, threads} if device.type == "cpu" else {threads}:
-            torch.set_num_threads(tried)
-            until = time.perf_counter() + _SECONDS
-            work()  # the first run finds cold caches
-            best = min(best, _seconds(work, device))
-            while time.perf_counter() < until:
-                best = min(best, _seconds(work, device))
+        times = []
+        for count in tried:
+            torch.set_num_threads(count)
+            times.append(repeated(work, device, seconds))
+        return times
     finally:
         torch.set_num_threads(threads)
-    return best
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type != "cuda":
-        begun = time.perf_counter()
-        work()
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        return time.perf_counter() - begun
-    event: Any = torch.cuda.Event
-    begin, end = event(enable_timing=True), event(enable_timing=True)
-    with torch.cuda.device(device):
-        begin.record()
-        work()
-        end.record()
-        end.synchronize()
-    return float(begin.elapsed_time(end)) / 1e3
+def products_of(device: torch.device) -> Any:
+    """Where torch keeps the precision of float32 products on a device, as `fp32_precision`.
+
+    `torch.get_float32_matmul_precision` refuses to answer where a program has set that.
+    """
+    backends: Any = torch.backends
+    return (backends.cuda if device.type == "cuda" else backends.mkldnn).matmul
 
 
-def _key(device: torch.device) -> str:
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    return f"{_name(device)}{threads}, {_versions()}"
-
-
-def _versions() -> str:
-    return f"torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type != "cpu":
-        return device.type
-    info = Path("/proc/cpuinfo")
-    rows = info.read_text().splitlines() if info.exists() else []
-    named = (row.split(":", 1)[1].strip() for row in rows if row.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
-
-
-def _path() -> Path:
-    return _cache_folder() / "peaks.json"
-
-
-def _cache_folder() -> Path:
-    wish = os.environ.get("FLATOUT_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(wish) if wish else Path(base) / "flatout"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What is kept; nothing where the file is missing or damaged."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
-
-
-def _write(path: Path, kept: dict[str, Any]) -> None:
-    """Keep it; where that cannot be, it is measured again next time."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as aside:
-            json.dump(kept, aside, indent=1)
-        Path(aside.name).replace(path)
-    except OSError:
-        return
+def _key(device: torch.device, precision: str | None = None) -> str:
+    """Products in reduced precision are other work, so they have a place of their own."""
+    precision = precision or products_of(device).fp32_precision
+    reduced = f", float32 products in {precision}" if precision in ("tf32", "bf16") else ""
+    return peaks_file.key_of(device) + reduced

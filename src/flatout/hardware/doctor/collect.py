@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import asdict
 from typing import Any, Literal
 
 from flatout.hardware.doctor import nvidia
@@ -34,15 +35,19 @@ _SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e
 _WINDOWS_GPUS = "Get-CimInstance Win32_VideoController | ForEach-Object { $_.PNPDeviceID + '|' + $_.Name }"
 
 
-def collect(machine: Machine | None = None, *, timeout: float = PROBE_TIMEOUT) -> Evidence:
+def collect(
+    machine: Machine | None = None, *, timeout: float = PROBE_TIMEOUT, torch: Torch | None = None
+) -> Evidence:
     """Look at a machine.
 
     Args:
         machine: what to read; this machine where it is None.
         timeout: seconds the child process that tries the GPU may take.
+        torch: the torch of this process, where it is imported and can use no GPU: then it is not imported
+            again in the child.
     """
     machine = machine or Machine()
-    probed = machine.probe(timeout)
+    probed = machine.probe(timeout, asdict(torch)) if torch else machine.probe(timeout)
     steps, last = _steps(probed)
     rows, complaint, has_smi = nvidia.ask_smi(machine)
     system = _system(machine)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flatout.hardware.doctor.causes import RULES
 from flatout.hardware.doctor.collect import PROBE_TIMEOUT, collect
-from flatout.hardware.doctor.evidence import Evidence
+from flatout.hardware.doctor.evidence import Evidence, Torch
 from flatout.hardware.doctor.finding import EXPLAINS, Finding, Layer, Rule
 
 
@@ -112,13 +112,14 @@ def diagnose(evidence: Evidence, rules: Sequence[Rule] = RULES) -> Diagnosis:
     return Diagnosis(tuple(findings), evidence)
 
 
-def diagnose_machine(*, timeout: float = PROBE_TIMEOUT) -> Diagnosis:
+def diagnose_machine(*, timeout: float = PROBE_TIMEOUT, torch: Torch | None = None) -> Diagnosis:
     """Why torch sees no GPU on this machine, or a slow one: `flatout doctor` in Python.
 
     The GPU is tried in a child process, which a broken driver may hang or bring down without harm here.
 
     Args:
         timeout: seconds the child process may take.
+        torch: see `flatout.hardware.doctor.collect`.
 
     Returns:
         The diagnosis. Printed, it is the report: cause, evidence, fix.
@@ -128,4 +129,4 @@ def diagnose_machine(*, timeout: float = PROBE_TIMEOUT) -> Diagnosis:
         >>> diagnosis.healthy == (diagnosis.cause is None)
         True
     """
-    return diagnose(collect(timeout=timeout))
+    return diagnose(collect(timeout=timeout, torch=torch))

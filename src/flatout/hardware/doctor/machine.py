@@ -5,6 +5,7 @@ The rest of the doctor reads through this class alone, so that a recorded machin
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import stat
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flatout.hardware.doctor.evidence import DeviceFile
 
@@ -135,10 +137,16 @@ class Machine:
                 status, (out, err) = None, _stop(child)
         return Answer(status, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
-    def probe(self, timeout: float) -> Answer:
-        """Run the probe in a child process, with what it said until the time was up."""
+    def probe(self, timeout: float, torch: dict[str, Any] | None = None) -> Answer:
+        """Run the probe in a child process, with what it said until the time was up.
+
+        Args:
+            timeout: seconds it may take.
+            torch: what the probe would tell of torch, where that is known and can use no GPU.
+        """
         script = str(Path(__file__).with_name("probe.py"))
-        answer = self.run(sys.executable, "-P", script, timeout=timeout)
+        known = [] if torch is None else [json.dumps(torch)]
+        answer = self.run(sys.executable, "-P", script, *known, timeout=timeout)
         return answer or Answer(-1, err=f"{sys.executable} cannot be started")
 
     def _at(self, path: str) -> Path:

@@ -135,12 +135,17 @@ _Step = Callable[[], dict[str, Any]]
 
 
 def main() -> None:
-    """Take the steps, from the driver up."""
+    """Take the steps, from the driver up.
+
+    Where the caller has imported a torch that can use no GPU, what it is comes as an argument, and neither it
+    nor a GPU is tried: importing torch takes longer than all the rest.
+    """
+    known: dict[str, Any] | None = json.loads(sys.argv[1]) if len(sys.argv) > 1 else None
     steps: tuple[tuple[str, _Step], ...] = (
         ("files", _device_files),
         ("driver", _cuda_driver),
-        ("torch", _torch),
-        ("gpu", _use_gpu),
+        ("torch", _torch if known is None else lambda: known),
+        *((("gpu", _use_gpu),) if known is None else ()),
     )
     for step, take in steps:
         _tell(step)
