@@ -228,3 +228,14 @@ def test_a_library_can_be_loaded_by_hand(folder):
     answer(7)
     (library,) = folder.glob("*.so")
     assert ctypes.CDLL(str(Path(library))).answer() == 7
+
+
+@pytest.mark.parametrize(("says", "has"), [("Fine Cc 12.2", True), ("clang version 20.1", False)])
+def test_clang_is_not_given_flags_of_gcc(says, has, tmp_path, monkeypatch):
+    script = tmp_path / "compiler"
+    script.write_text(f"#!/bin/sh\necho '{says}'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    compilers._found.cache_clear()
+    assert ("-fno-tree-pre" in compilers.find_compiler().flags) is has
+    compilers._found.cache_clear()

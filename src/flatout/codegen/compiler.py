@@ -24,10 +24,10 @@ FLAGS = (
     "-fno-signed-zeros",
     "-freciprocal-math",
     "-ffp-contract=fast",
-    "-fno-tree-pre",  # these two put jumps into loops that are vectors without them
-    "-fno-thread-jumps",
     "-Wno-unknown-pragmas",
 )
+# Passes of GCC that put jumps into loops that are vectors without them; clang knows no such flags.
+_GCC_FLAGS = ("-fno-tree-pre", "-fno-thread-jumps")
 _CANDIDATES = ("cc", "gcc", "clang")
 
 
@@ -114,7 +114,7 @@ def _tried(command: tuple[str, ...]) -> Compiler | None:
     version = done.stdout.strip().splitlines()[0] if done.stdout.strip() else ""
     flags: tuple[str, ...] = FLAGS
     native = "-mcpu=native" if os.uname().machine in ("arm64", "aarch64") else "-march=native"
-    flags = (*flags, native)
+    flags = (*flags, native) if "clang" in done.stdout else (*flags, *_GCC_FLAGS, native)
     if "512" in _vector_hint():
         flags = (*flags, "-mprefer-vector-width=512")
     return Compiler(command, version, flags)

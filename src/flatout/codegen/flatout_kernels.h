@@ -20,7 +20,12 @@
 #else
 #define FO_BYTES 16
 #endif
-#define FO_SHUFFLE(a, b, lanes) __builtin_shuffle(a, b, lanes)
+/* Lanes of two vectors, picked by f(lane, half): those from FO_W on are of the second. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define FO_SHUFFLE(a, b, f, half) __builtin_shufflevector(a, b, FO_EACH_LANE(f, half))
+#else
+#define FO_SHUFFLE(a, b, f, half) __builtin_shuffle(a, b, (FO_I){FO_EACH_LANE(f, half)})
+#endif
 #define FO_DOT_ROWS (FO_W < 4 ? 2 : 4)
 #define FO_DOT_COLUMNS (FO_W / FO_DOT_ROWS)
 #define FO_ROWS 6

@@ -131,15 +131,15 @@ FO_INLINE void FO(matmul)(long M, long N, long K, const FO_T *a, long a_m, long 
 /* Lane i of the result is the total of sums[i]; a tree that adds pairs of vectors instead of lanes. */
 FO_INLINE FO_V FO(totals)(FO_V *sums)
 {
-#define FO_KEEP(lane, half) ((lane) & (half) ? (lane) + FO_W : (lane))
-#define FO_SWAP(lane, half) (((lane) ^ (half)) + ((lane) & (half) ? FO_W : 0))
+/* The remainder is for halves wider than a vector, which are compiled and not run. */
+#define FO_KEEP(lane, half) (((lane) & (half) ? (lane) + FO_W : (lane)) % (2 * FO_W))
+#define FO_SWAP(lane, half) ((((lane) ^ (half)) + ((lane) & (half) ? FO_W : 0)) % (2 * FO_W))
 #define FO_LEVEL(half)                                                                             \
     if (half < FO_W) {                                                                             \
-        const FO_I keep = {FO_EACH_LANE(FO_KEEP, half)}, swap = {FO_EACH_LANE(FO_SWAP, half)};     \
         FO_UNROLL                                                                                  \
-        for (int i = 0; i + half < FO_W; i += 2 * half)                                            \
-            sums[i] = FO_SHUFFLE(sums[i], sums[i + half], keep) +                                  \
-                      FO_SHUFFLE(sums[i], sums[i + half], swap);                                   \
+        for (int i = 0; i + (half) < FO_W; i += 2 * (half))                                        \
+            sums[i] = FO_SHUFFLE(sums[i], sums[i + half], FO_KEEP, half) +                         \
+                      FO_SHUFFLE(sums[i], sums[i + half], FO_SWAP, half);                          \
     }
     FO_LEVEL(1)
     FO_LEVEL(2)
@@ -232,17 +232,16 @@ static void FO(transpose)(long rows, long columns, const FO_T *in, long in_c, FO
             FO_UNROLL
             for (int i = 0; i < FO_W; i++)
                 line[i] = FO(load)(in + (c + i) * in_c + r);
-#define FO_LOW(lane, half) ((lane) & (half) ? (lane) - (half) + FO_W : (lane))
-#define FO_HIGH(lane, half) ((lane) & (half) ? (lane) + FO_W : (lane) + (half))
+#define FO_LOW(lane, half) (((lane) & (half) ? (lane) - (half) + FO_W : (lane)) % (2 * FO_W))
+#define FO_HIGH(lane, half) (((lane) & (half) ? (lane) + FO_W : (lane) + (half)) % (2 * FO_W))
 #define FO_LEVEL(half)                                                                             \
     if (half < FO_W) {                                                                             \
-        const FO_I low = {FO_EACH_LANE(FO_LOW, half)}, high = {FO_EACH_LANE(FO_HIGH, half)};       \
         FO_UNROLL                                                                                  \
         for (int i = 0; i < FO_W; i++)                                                             \
             if (!(i & half)) {                                                                     \
                 FO_V first = line[i], second = line[(i + half) % FO_W];                            \
-                line[i] = FO_SHUFFLE(first, second, low);                                          \
-                line[(i + half) % FO_W] = FO_SHUFFLE(first, second, high);                         \
+                line[i] = FO_SHUFFLE(first, second, FO_LOW, half);                                 \
+                line[(i + half) % FO_W] = FO_SHUFFLE(first, second, FO_HIGH, half);                \
             }                                                                                      \
     }
             FO_LEVEL(1)
