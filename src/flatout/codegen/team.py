@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-_TRIALS = 3  # of each
-_TRIAL_SECONDS = 2e-3
-_LOOK_AGAIN = 2.0  # seconds of steps, after which another program may have taken the cores, or left them
+_TRIALS = 2  # of each
+_TRIAL_SECONDS = 5e-3  # long beside the start of a thread and the waking of a core
+_LOOK_AGAIN = 0.5  # seconds of steps, after which another program may have taken the cores, or left them
 
 
 class Team:
