@@ -5,6 +5,8 @@
     2    bad input: one message, nothing half-written
     130  interrupted with Ctrl-C
 
+`flatout profile` ends with the status of the script it ran.
+
 Nothing here imports torch, so that `flatout --help` answers at once.
 """
 
@@ -16,7 +18,7 @@ from typing import Annotated
 import typer
 
 from flatout._version import __version__
-from flatout.cli import advise, devices, doctor, gpus, graph, race, runs, train, watch
+from flatout.cli import advise, devices, doctor, gpus, graph, profile, race, runs, train, watch
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError
 
@@ -31,6 +33,7 @@ app = typer.Typer(
 app.command(name="train")(train.train)
 app.command(name="race")(race.race)
 app.command(name="graph")(graph.graph)
+app.command(name="profile", context_settings=profile.SETTINGS)(profile.profile)
 app.command(name="runs")(runs.runs)
 app.command(name="watch")(watch.watch)
 app.command(name="gpus")(gpus.gpus)

@@ -1,0 +1,46 @@
+"""`flatout profile`: where the time of an unmodified training script goes, and which line costs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+# What comes after the script is the script's own.
+SETTINGS = {"allow_interspersed_args": False}
+
+
+def profile(
+    script: Annotated[
+        list[str], typer.Argument(metavar="SCRIPT [ARGUMENT]...", help="The script, then its own arguments.")
+    ],
+    module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is the name of a module, as for python -m.")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Stop measuring after this many steps.")] = 1000,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the script, too, after these steps.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document as the last line; the report to stderr.")
+    ] = False,
+) -> None:
+    """Run a training script unchanged; show where its steps spend their time, and which lines cost it.
+
+    These options come before the script. The exit status is the script's.
+    """
+    from flatout.profiling.profile import profile_script
+
+    output, errors = sys.stdout, sys.stderr  # the script may put its own there
+    outcome, seen = profile_script(script, module=module, steps=steps, stop=stop)
+    if seen is not None:
+        from rich.console import Console
+
+        from flatout.report.profile_view import profile_view
+
+        sys.stdout.flush()
+        output.flush()
+        Console(file=errors if as_json else output, highlight=False).print(profile_view(seen))
+        if as_json:
+            print(json.dumps(seen), file=output, flush=True)
+    raise typer.Exit(outcome.status)

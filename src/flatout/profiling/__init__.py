@@ -1,0 +1,8 @@
+"""Where a step of an unmodified training script spends its time, and which of its lines cost it.
+
+run_script     runs the script as Python would, in this process
+torch_import   takes hold of torch when the script imports it, not before
+recorder       steps, and the windows one after another: bare (stamps) and lines
+findings       what the lines cost, the fix, the predicted gain
+profile        all of it as one document, and a verdict in a sentence
+"""

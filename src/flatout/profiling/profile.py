@@ -1,0 +1,190 @@
+"""Profile a script: run it, measure it, and make one document of what was seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median
+from time import perf_counter
+from typing import Any, Final
+
+from flatout.profiling.findings import findings
+from flatout.profiling.recorder import SETTLING, WARM_UP, Recorder
+from flatout.profiling.run_script import Outcome, run_script
+from flatout.profiling.stamps import PARTS, StepTime
+from flatout.profiling.torch_import import WhenTorchLoads
+
+_STRONG: Final = 1.5  # a distortion that is said
+_SLOWEST: Final = 20  # one step in so many is out of the ordinary
+_SELDOM: Final = 0.3  # a share of the time, taken by these, that is said
+_WORTH: Final = 0.05  # a gain, of the step, that the verdict speaks of
+_UNSURE: Final = 0.1  # a cost, of the step, that it speaks of where the gain is not known
+
+
+def profile_script(
+    arguments: Sequence[str], *, module: bool = False, steps: int = 1000, stop: bool = False
+) -> tuple[Outcome, dict[str, Any] | None]:
+    """Run a script unchanged and measure its first steps.
+
+    Args:
+        arguments: the script (or the module) and its own arguments.
+        module: it is the name of a module.
+        steps: measuring ends after so many.
+        stop: the script ends then.
+
+    Returns:
+        How the script ended, and the document of `document`; None in a process that the script has forked.
+
+    Raises:
+        FlatoutError: there is no such script.
+    """
+    before = Path.cwd()
+    recorder = Recorder(steps, stop=stop)
+    torch = WhenTorchLoads(recorder.install)
+    torch.watch()
+    try:
+        outcome = run_script(arguments, module=module)
+    finally:
+        torch.stop()
+        recorder.close()
+    if not recorder.here:
+        return outcome, None
+    return outcome, document(arguments[0], recorder, outcome, before)
+
+
+def document(script: str, recorder: Recorder, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """What was seen; what was not measured is None.
+
+    It has "script", "outcome", "status", "steps", "windows", "us_per_step", "breakdown" (each part with "us"
+    and "share"; they add up to the step), "findings", "distortion", "device", "notes" and "verdict".
+
+    Args:
+        script: its name.
+        recorder: what it measured.
+        outcome: how the script ended.
+        folder: files are named relative to it.
+    """
+    bare, seldom = ordinary(recorder.bare)
+    step = fmean(time.total for time in bare) if bare else None
+    parts = {name: fmean(getattr(time, name) for time in bare) for name in PARTS} if bare else {}
+    detach_s, clock_s = _costs() if bare else (0.0, 0.0)
+    found = findings(recorder.seen, bare, device=recorder.device, detach_s=detach_s, clock_s=clock_s)
+    distortion = (
+        median(recorder.lined) / median(time.total for time in bare) if bare and recorder.lined else None
+    )
+    seen: dict[str, Any] = {
+        "script": script,
+        "outcome": outcome.how,
+        "status": outcome.status,
+        "steps": recorder.steps,
+        "windows": {"bare": len(recorder.bare), "lines": recorder.seen.steps},
+        "us_per_step": None if step is None else 1e6 * step,
+        "breakdown": {name: {"us": 1e6 * s, "share": s / step} for name, s in parts.items()}
+        if step
+        else None,
+        "findings": [asdict(one) | {"file": _relative(one.file, folder)} for one in found],
+        "distortion": distortion,
+        "device": recorder.device,
+    }
+    seen["notes"] = _notes(seen, recorder, seldom)
+    return seen | {"verdict": verdict(seen)}
+
+
+def ordinary(bare: Sequence[StepTime]) -> tuple[list[StepTime], float]:
+    """The steps but the slowest 5 %, and the share of all time that these took.
+
+    >>> quick, slow = StepTime(1.0, 0.0, 0.5, 0.25, 0.0), StepTime(20.0, 0.0, 0.0, 0.0, 0.0)
+    >>> steps, share = ordinary([slow, *[quick] * 20])
+    >>> len(steps), share
+    (20, 0.5)
+    """
+    kept = sorted(bare, key=lambda time: time.total)[: len(bare) - len(bare) // _SLOWEST]
+    whole = sum(time.total for time in bare)
+    return kept, 1 - sum(time.total for time in kept) / whole if whole else 0.0
+
+
+def verdict(seen: Mapping[str, Any]) -> str:
+    """What matters, in one sentence."""
+    if not seen["steps"]:
+        return "No step was seen: the script never called step() of a torch optimizer."
+    step = seen["us_per_step"]
+    if step is None:
+        return f"Too few steps to measure: {seen['steps']}, and {WARM_UP + SETTLING + 1} are the least."
+    shown = f"a step takes {step:,.0f} µs"
+    for one in seen["findings"]:
+        gain = one["gain_ms"]
+        if gain is not None and 1e3 * gain >= _WORTH * step:
+            return (
+                f"{_capital(one['what'])} ({one['file']}:{one['line']}) costs {100 * one['share']:.0f} % of "
+                f"the time: {shown}, and about {1e3 * gain:,.0f} µs of it can go."
+            )
+    for one in seen["findings"]:
+        if one["gain_ms"] is None and (one["share"] or 0.0) >= _UNSURE:
+            return (
+                f"{_capital(one['what'])} ({one['file']}:{one['line']}) takes {100 * one['share']:.0f} % of "
+                f"the time ({shown}); how much of it can go is not known from here."
+            )
+    part, largest = max(seen["breakdown"].items(), key=lambda item: float(item[1]["us"]))
+    most = f"{_capital(shown)}, {100 * largest['share']:.0f} % of it {_IN_WORDS[part]}"
+    if not seen["windows"]["lines"]:
+        return f"{most}; the script ended before its lines were looked at."
+    return f"{most}; no line was found whose fix is sure to save 5 %."
+
+
+_IN_WORDS: Final = {
+    "data": "waiting for data",
+    "forward": "in forward",
+    "backward": "in backward",
+    "optimizer": "in the optimizer",
+    "rest": "between these",
+}
+
+
+def _notes(seen: Mapping[str, Any], recorder: Recorder, seldom: float) -> list[str]:
+    notes = []
+    if seen["outcome"] == "failed":
+        notes.append("the script failed (its traceback is above); this is what was measured until then")
+    if seen["outcome"] == "interrupted":
+        notes.append("the script was interrupted; this is what was measured until then")
+    if len(recorder.optimizers) > 1:
+        names = ", ".join(recorder.optimizers.values())
+        notes.append(f"{len(recorder.optimizers)} optimizers ({names}); a step is one of the one that leads")
+    if seldom > _SELDOM:
+        notes.append(
+            f"the slowest 5 % of the steps took {100 * seldom:.0f} % of the time, and are not in the split: "
+            "validation, saving, a new epoch, or a busy machine"
+        )
+    distortion = seen["distortion"]
+    if distortion is not None and distortion > _STRONG:
+        notes.append(f"looking at lines made steps {distortion:.1f} times as long: their costs are too high")
+    if recorder.device not in (None, "cpu") and recorder.bare:
+        notes.append("the times are those of the host; the device works on beside it")
+    return notes
+
+
+def _costs() -> tuple[float, float]:
+    """Seconds of keeping a loss for later, and of reading the clock. Draws no random number."""
+    import torch
+
+    loss = torch.zeros((), requires_grad=True) * 1.0
+    kept, clock = [], []
+    for _ in range(50):
+        began = perf_counter()
+        loss.detach()
+        kept.append(perf_counter() - began)
+        began = perf_counter()
+        clock.append(perf_counter() - began)
+    return max(0.0, median(kept) - median(clock)), median(clock)
+
+
+def _relative(file: str, folder: Path) -> str:
+    try:
+        return os.path.relpath(file, folder) if Path(file).is_relative_to(folder) else file
+    except ValueError:
+        return file
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

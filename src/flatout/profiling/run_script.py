@@ -1,0 +1,135 @@
+"""Run a person's script in this process, as Python would run it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Final
+
+from flatout.errors import FlatoutError
+from flatout.profiling.recorder import Stopped
+from flatout.profiling.user_lines import of_profiler
+
+INTERRUPTED: Final = 130
+_RUNPY: Final = ("runpy.py", "<frozen runpy>")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a script ended.
+
+    Attributes:
+        status: its exit status.
+        how: "finished", "stopped" after the steps that were asked for, "failed" or "interrupted".
+    """
+
+    status: int
+    how: str
+
+
+def run_script(arguments: Sequence[str], *, module: bool = False) -> Outcome:
+    """Run a script to its end; an error of its own is shown as Python shows it.
+
+    `sys.argv`, `sys.path[0]` and `__main__` are what Python would make them, and stay so, for what the script
+    leaves behind (threads, functions to call at exit) may look at them.
+
+    Args:
+        arguments: the script (or the module) and its own arguments.
+        module: it is the name of a module, as for `python -m`.
+
+    Raises:
+        FlatoutError: there is no such script.
+    """
+    name = arguments[0]
+    if module:
+        _find_module(name)
+    elif not Path(name).is_file():
+        raise FlatoutError(f"the script must be a Python file, but {name!r} is not a file; pass its path")
+    try:
+        (_run_module if module else _run_file)(name, arguments[1:])
+    except SystemExit as error:
+        return Outcome(_exit_status(error), "finished")
+    except Stopped:
+        return Outcome(0, "stopped")
+    except KeyboardInterrupt as error:
+        _show(error)
+        return Outcome(INTERRUPTED, "interrupted")
+    except BaseException as error:  # noqa: BLE001  whatever the script raises is shown, as Python does
+        _show(error)
+        return Outcome(1, "failed")
+    return Outcome(0, "finished")
+
+
+def _run_file(name: str, arguments: Sequence[str]) -> None:
+    path = str(Path(name).absolute())
+    _set_path(os.path.realpath(Path(path).parent))
+    sys.argv = [name, *arguments]
+    main = ModuleType("__main__")
+    main.__file__ = path
+    main.__loader__ = SourceFileLoader("__main__", path)
+    main.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None)
+    sys.modules["__main__"] = main
+    with io.open_code(path) as file:
+        source = file.read()
+    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+
+
+def _run_module(name: str, arguments: Sequence[str]) -> None:
+    sys.argv = [name, *arguments]  # runpy puts the file there
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _find_module(name: str) -> None:
+    _set_path(str(Path.cwd()))
+    try:
+        found = importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise FlatoutError(f"-m takes the name of a module that can be imported from here, but got {name!r}")
+
+
+def _set_path(folder: str) -> None:
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+
+
+def _exit_status(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    print(error.code, file=sys.stderr)  # noqa: T201  as Python does
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    """Its traceback, without the frames that are flatout's."""
+    _strip(error, set())
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _strip(error: BaseException | None, done: set[int]) -> None:
+    if error is None or id(error) in done:
+        return
+    done.add(id(error))
+    kept: list[TracebackType] = []
+    at = error.__traceback__
+    while at is not None:
+        file = at.tb_frame.f_code.co_filename
+        if not of_profiler(file) and Path(file).name not in _RUNPY:
+            kept.append(at)
+        at = at.tb_next
+    for outer, inner in zip(kept, [*kept[1:], None], strict=True):
+        outer.tb_next = inner
+    error.__traceback__ = kept[0] if kept else None
+    _strip(error.__cause__, done)
+    _strip(error.__context__, done)

@@ -1,0 +1,107 @@
+"""The bare window: time stamps around data, forward, backward and optimizer, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import get_ident
+from time import perf_counter
+from typing import Any, Final
+
+from flatout.profiling.patches import Function, Patches
+
+PARTS: Final = ("data", "forward", "backward", "optimizer", "rest")
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The seconds of one step; the parts add up to it, since the rest is what no other part took."""
+
+    total: float
+    data: float
+    forward: float
+    backward: float
+    optimizer: float
+
+    @property
+    def rest(self) -> float:
+        """What passes between the parts: Python, and tensors worked on outside of any module."""
+        return self.total - self.data - self.forward - self.backward - self.optimizer
+
+
+class Stamps:
+    """Adds up the time of the parts since `begin`.
+
+    The outermost part counts: a forward that a checkpoint repeats within backward is backward. Only an
+    optimizer leaves to its closure what is the closure's.
+    """
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._thread = 0
+        self.open = False  # a part is running
+        self._seconds = {"data": 0.0, "forward": 0.0, "backward": 0.0}
+        self._optimizer = 0.0
+        self._optimizer_began: float | None = None
+        self._before_optimizer = 0.0
+
+    def install(self, thread: int) -> None:
+        """Begin to stamp what runs in this thread."""
+        import torch
+        from torch.utils.data import dataloader
+
+        self._thread = thread
+        wrap = self._patches.wrap
+        wrap(torch.nn.Module, "__call__", self._timed("forward"))
+        wrap(torch.autograd, "backward", self._timed("backward"))
+        wrap(torch.autograd, "grad", self._timed("backward"))
+        wrap(dataloader.DataLoader, "__iter__", self._timed("data"))
+        wrap(dataloader._BaseDataLoaderIter, "__next__", self._timed("data"))
+
+    def remove(self) -> None:
+        """Leave torch as it was."""
+        self._patches.restore()
+        self._optimizer_began = None
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._seconds.update(data=0.0, forward=0.0, backward=0.0)
+        self._optimizer = 0.0
+
+    def step(self, total: float) -> StepTime | None:
+        """The step that ends now; None where it ends within a part, which then belongs to two steps."""
+        return None if self.open else StepTime(total, optimizer=self._optimizer, **self._seconds)
+
+    def optimizer_begins(self) -> None:
+        """An optimizer begins its step."""
+        self._before_optimizer = sum(self._seconds.values())
+        self._optimizer_began = None if self.open else perf_counter()
+
+    def optimizer_ends(self, now: float) -> None:
+        """It has ended it."""
+        if self._optimizer_began is not None:
+            nested = sum(self._seconds.values()) - self._before_optimizer
+            self._optimizer += now - self._optimizer_began - nested
+            self._optimizer_began = None
+
+    def _timed(self, part: str) -> Callable[[Function], Function]:
+        from torch.compiler import is_compiling
+
+        seconds = self._seconds
+
+        def make(original: Function) -> Function:
+            def timed(*args: Any, **kwargs: Any) -> Any:
+                # The most frequent first: a module within a module.
+                if self.open or get_ident() != self._thread or is_compiling():
+                    return original(*args, **kwargs)
+                self.open = True
+                began = perf_counter()
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    seconds[part] += perf_counter() - began
+                    self.open = False
+
+            return timed
+
+        return make

@@ -1,0 +1,56 @@
+"""Which line of the user's own code is at work: the innermost that belongs to no library."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Final, NamedTuple
+
+_FLATOUT: Final = str(Path(__file__).resolve().parents[1]) + os.sep
+_LIBRARIES: Final = tuple(
+    {
+        os.path.realpath(folder) + os.sep
+        for name, folder in sysconfig.get_paths().items()
+        if name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+)
+
+
+class Line(NamedTuple):
+    """A line of a file."""
+
+    file: str
+    line: int
+
+
+def user_line(frame: FrameType) -> Line:
+    """The innermost line from `frame` outwards that is of no library; `frame` itself where there is none."""
+    at: FrameType | None = frame
+    while at is not None:
+        if not of_library(at.f_code.co_filename):
+            return Line(at.f_code.co_filename, at.f_lineno)
+        at = at.f_back
+    return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+@cache
+def of_library(file: str) -> bool:
+    """Whether a file is Python's, an installed package's, or flatout's own."""
+    if file.startswith("<"):
+        return not file.startswith("<ipython")
+    return os.path.realpath(file).startswith((*_LIBRARIES, _FLATOUT))
+
+
+@cache
+def of_torch(file: str) -> bool:
+    """Whether a file is torch's own (not one of a project that is called torch)."""
+    return of_library(file) and f"{os.sep}torch{os.sep}" in file
+
+
+@cache
+def of_profiler(file: str) -> bool:
+    """Whether a file is of this package: what it adds to a traceback is not the script's."""
+    return os.path.realpath(file).startswith(_FLATOUT + "profiling" + os.sep)

@@ -1,0 +1,91 @@
+"""A profiled script for the terminal, on one screen: a verdict, the parts of a step, and what costs time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from flatout.report import text
+from flatout.report.words import Words
+
+_BAR: Final = 24
+_FINDINGS: Final = 3
+_NAMES: Final = {"data": "data wait", "rest": "rest (between)"}
+
+
+def profile_view(seen: Mapping[str, Any]) -> RenderableType:
+    """The report of one profile.
+
+    Args:
+        seen: "verdict", "notes", "steps", "windows" ("bare" and "lines"), "us_per_step", "breakdown" (for
+            each part "us" and "share", or None), "findings", "distortion" and "device".
+
+    >>> from rich.console import Console
+    >>> nothing = {"bare": 0, "lines": 0}
+    >>> Console(width=60).print(
+    ...     profile_view({"verdict": "No step was seen.", "notes": [], "steps": 0, "windows": nothing,
+    ...                   "us_per_step": None, "breakdown": None, "findings": [], "distortion": None,
+    ...                   "device": None})
+    ... )
+    No step was seen.
+    """
+    return Group(
+        Words(seen["verdict"], "bold"),
+        *_breakdown(seen),
+        *_findings(seen["findings"]),
+        *(Words(note, "yellow") for note in seen["notes"]),
+    )
+
+
+def _breakdown(seen: Mapping[str, Any]) -> Iterator[RenderableType]:
+    if seen["breakdown"] is None:
+        return
+    step = text.seconds(1e-6 * seen["us_per_step"])
+    yield Text()
+    yield Text(f"A step on {seen['device'] or text.UNKNOWN}: {step}", style="bold")
+    for name, part in seen["breakdown"].items():
+        bar = "█" * round(_BAR * part["share"])
+        took = text.seconds(1e-6 * part["us"])
+        yield Text(f"  {_NAMES.get(name, name):14}  {took:>8}  {100 * part['share']:3.0f} %  {bar}".rstrip())
+    windows = f"of {seen['steps']:,} steps, {seen['windows']['bare']:,} were timed bare"
+    if seen["distortion"] is not None:
+        windows += (
+            f", and the lines of {seen['windows']['lines']:,} others were looked at (these took "
+            f"{seen['distortion']:.2f} times as long)"
+        )
+    yield Words(windows, "dim")
+
+
+def _findings(found: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    for one in found[:_FINDINGS]:
+        cost = (
+            "memory, not time"
+            if one["ms_per_step"] is None
+            else f"{text.seconds(1e-3 * one['ms_per_step'])}, {100 * one['share']:.1f} % of a step"
+        )
+        yield Text()
+        yield Words(f"{one['file']}:{one['line']}  {one['what']}: {cost}, {_often(one['count'])}", "bold")
+        code = f": {one['code']}" if one["code"] else ""
+        yield Words(f"  {one['fix']}{code}")
+        if gain := _gain(one):
+            yield Words(f"  {gain}")
+    if len(found) > _FINDINGS:
+        yield Words(f"{len(found) - _FINDINGS} smaller ones are in --json", "dim")
+
+
+def _often(count: float) -> str:
+    return "once a step" if count == 1 else f"{count:.3g} times a step"
+
+
+def _gain(one: Mapping[str, Any]) -> str:
+    """What a fix saves, or between what bounds where only these are known."""
+    low, high = one["gain_low"], one["gain_high"]
+    if high is None:
+        return ""
+    bounds = f"{text.seconds(1e-3 * low)} to {text.seconds(1e-3 * high)}"
+    if one["gain_ms"] is None:
+        return f"saves {bounds} a step; how much is not known from here"
+    return f"saves about {text.seconds(1e-3 * one['gain_ms'])} a step ({bounds})"

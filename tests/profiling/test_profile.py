@@ -1,0 +1,325 @@
+"""`flatout profile`: scripts run in a process of their own, as people run them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from flatout.profiling.profile import verdict
+
+LOOP = """\
+import sys
+import torch
+
+torch.manual_seed(0)
+X = torch.randn(64, 4)
+y = torch.randint(3, (64,))
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(), torch.nn.Linear(8, 3))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+loss_function = torch.nn.CrossEntropyLoss()
+for step in range(60):
+    optimizer.zero_grad()
+    loss = loss_function(model(X), y)
+    loss.backward()
+    optimizer.step()
+    print(repr(loss.item()))
+"""
+ITEM_LINE = 15
+
+LOADER = """\
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(0)
+data = TensorDataset(torch.randn(4096, 4), torch.randn(4096, 1))
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(2):
+    for x, y in DataLoader(data, batch_size=128, shuffle=True):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(x), y).backward()
+        optimizer.step()
+"""
+
+
+def run(*arguments, cwd):
+    environment = os.environ | {"COLUMNS": "110"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def profile(cwd, source, *options, arguments=()):
+    (cwd / "train.py").write_text(source)
+    return run("-m", "flatout", "profile", *options, "train.py", *arguments, cwd=cwd)
+
+
+def document(done):
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory):
+    """The loop with `.item()`, profiled: the folder and what came of it."""
+    folder = tmp_path_factory.mktemp("loop")
+    return folder, profile(folder, LOOP, "--json")
+
+
+def test_the_script_computes_what_it_computes_without(loop):
+    folder, done = loop
+    plain = run("train.py", cwd=folder)
+    assert plain.returncode == done.returncode == 0, done.stderr
+    assert len(plain.stdout.splitlines()) == 60
+    assert done.stdout.splitlines()[:-1] == plain.stdout.splitlines()
+
+
+def test_the_line_that_reads_the_loss_is_found_and_counted(loop):
+    seen = document(loop[1])
+    (found,) = seen["findings"]
+    assert (found["kind"], found["file"], found["line"]) == ("item", "train.py", ITEM_LINE)
+    assert found["count"] == 1
+    assert found["share"] == pytest.approx(1e3 * found["ms_per_step"] / seen["us_per_step"])
+    assert 0 <= found["gain_low"] <= found["gain_ms"] <= found["gain_high"]
+    assert "detach()" in found["code"]
+
+
+def test_the_parts_add_up_to_the_step(loop):
+    seen = document(loop[1])
+    parts = seen["breakdown"]
+    assert list(parts) == ["data", "forward", "backward", "optimizer", "rest"]
+    assert sum(part["us"] for part in parts.values()) == pytest.approx(seen["us_per_step"])
+    assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
+    assert parts["data"]["us"] == 0
+    assert all(parts[name]["us"] > 0 for name in ("forward", "backward", "optimizer", "rest"))
+    assert (seen["steps"], seen["device"], seen["outcome"]) == (60, "cpu", "finished")
+    assert seen["distortion"] > 0
+
+
+def test_the_report_begins_with_the_verdict_and_fits_a_screen(loop):
+    seen = document(loop[1])
+    lines = loop[1].stderr.splitlines()
+    assert len(lines) <= 24
+    assert lines[0] == seen["verdict"][: len(lines[0])]
+    assert any(line.startswith(f"train.py:{ITEM_LINE}  .item(): ") for line in lines)
+
+
+def test_a_loader_over_tensors_is_found_at_its_loop(tmp_path):
+    seen = document(profile(tmp_path, LOADER, "--json"))
+    (found,) = seen["findings"]
+    assert (found["kind"], found["file"], found["line"]) == ("data", "train.py", 9)
+    assert found["share"] == pytest.approx(seen["breakdown"]["data"]["share"])
+    # Three tiny operators against 256 samples fetched one by one.
+    assert found["share"] > 0.3
+    assert found["gain_low"] <= found["gain_ms"] <= found["gain_high"]
+    assert found["gain_ms"] < found["ms_per_step"]
+    assert "TensorDataset" in seen["verdict"]
+
+
+def test_the_verdict_claims_no_gain_that_is_not_known():
+    parts = {"data": {"us": 900.0, "share": 0.9}, "forward": {"us": 100.0, "share": 0.1}}
+    wait = {"what": "waiting for a DataLoader", "file": "train.py", "line": 3, "share": 0.9, "gain_ms": None}
+    seen = {
+        "steps": 50,
+        "us_per_step": 1000.0,
+        "breakdown": parts,
+        "windows": {"lines": 9},
+        "findings": [wait],
+    }
+    assert verdict(seen).startswith("Waiting for a DataLoader (train.py:3) takes 90 % of the time")
+    assert verdict(seen).endswith("how much of it can go is not known from here.")
+    known = verdict(seen | {"findings": [wait | {"gain_ms": 0.5}]})
+    assert "about 500 µs of it can go" in known
+    assert "no line was found" in verdict(seen | {"findings": [wait | {"gain_ms": 0.01}]})
+
+
+def test_reads_of_every_kind_are_found_and_the_optimizers_own_are_not(tmp_path):
+    source = LOOP.replace(
+        "    print(repr(loss.item()))",
+        "    shown = f'{loss:.3f}'\n"  # 15
+        "    if loss > 100:\n"  # 16
+        "        break\n"
+        "    value = float(loss.detach())\n"  # 18
+        "    values = loss.detach().tolist()\n"  # 19
+        "    array = loss.detach().numpy()\n"  # 20
+        "    ones = torch.tensor([1.0, 2.0]); more = torch.tensor(1.0)\n"  # 21
+        "    text = str(loss)\n"  # 22
+        "    kept.append(loss.detach())",
+    ).replace("import sys\n", "kept = []\n")
+    done = profile(tmp_path, source, "--json")
+    seen = document(done)
+    assert len(done.stderr.splitlines()) <= 24
+    found = {one["line"]: (one["kind"], one["count"]) for one in seen["findings"]}
+    assert found == {
+        15: ("format", 1),
+        16: ("bool", 1),
+        18: ("float", 1),
+        19: ("tolist", 1),
+        20: ("numpy", 1),
+        21: ("tensor", 2),
+        22: ("print", 1),
+    }
+
+
+def test_losses_kept_with_their_graph(tmp_path):
+    kept = LOOP.replace("print(repr(loss.item()))", "losses.append(loss)")
+    kept = kept.replace("import sys\n", "losses = []\n")
+    (found,) = document(profile(tmp_path, kept, "--json"))["findings"]
+    assert (found["kind"], found["line"], found["ms_per_step"]) == ("kept-graph", 13, None)
+
+
+def test_a_script_that_fails_shows_its_own_traceback(tmp_path):
+    source = LOOP.replace("print(repr(loss.item()))", "model(X, y) if step == 40 else None")
+    done = profile(tmp_path, source, "--json")
+    plain = run("train.py", cwd=tmp_path)
+    assert done.returncode == plain.returncode == 1
+    assert done.stderr.startswith(plain.stderr.rstrip())
+    seen = document(done)
+    assert (seen["outcome"], seen["status"], seen["steps"]) == ("failed", 1, 41)
+    assert seen["us_per_step"] > 0
+
+
+@pytest.mark.parametrize(("code", "status"), [("3", 3), ("None", 0), ("'no data'", 1)])
+def test_the_exit_status_is_the_scripts(tmp_path, code, status):
+    done = profile(tmp_path, f"import sys\nsys.exit({code})\n", "--json")
+    assert done.returncode == status
+    assert ("no data" in done.stderr) == (status == 1)
+    seen = document(done)
+    assert (seen["steps"], seen["breakdown"]) == (0, None)
+    assert seen["verdict"] == "No step was seen: the script never called step() of a torch optimizer."
+
+
+def test_ctrl_c_reports_what_was_measured(tmp_path):
+    source = LOOP.replace("range(60)", "range(10**9)").replace(
+        "    print(repr(loss.item()))", "    if step == 100: print('ready', flush=True)"
+    )
+    (tmp_path / "train.py").write_text(source)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flatout", "profile", "--json", "train.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "KeyboardInterrupt" in errors
+    seen = json.loads(output.splitlines()[-1])
+    assert seen["outcome"] == "interrupted"
+    assert seen["us_per_step"] > 0
+
+
+def test_too_few_steps_are_said(tmp_path):
+    few = document(profile(tmp_path, LOOP.replace("range(60)", "range(3)"), "--json"))
+    assert (few["steps"], few["us_per_step"], few["breakdown"], few["findings"]) == (3, None, None, [])
+    assert few["verdict"].startswith("Too few steps to measure: 3")
+    no_lines = document(profile(tmp_path, LOOP.replace("range(60)", "range(9)"), "--json"))
+    assert no_lines["us_per_step"] > 0
+    assert no_lines["distortion"] is None
+    assert "the script ended before its lines were looked at" in no_lines["verdict"]
+
+
+def test_stop_ends_the_script_and_steps_end_the_measuring(tmp_path):
+    done = profile(tmp_path, LOOP, "--steps", "25", "--stop", "--json")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 24 + 1  # the last step ends before its line
+    assert (document(done)["steps"], document(done)["outcome"]) == (25, "stopped")
+    on = profile(tmp_path, LOOP, "--steps", "25", "--json")
+    assert len(on.stdout.splitlines()) == 60 + 1
+    assert document(on)["steps"] == 25
+
+
+SURROUNDINGS = """\
+import os, sys
+print(sys.argv, sys.path[0], __name__, __file__, os.getcwd(), __spec__ and __spec__.name, __package__)
+print(sys.modules["__main__"].__dict__ is globals(), "torch" in sys.modules, "numpy" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("how", [("package/train.py",), ("-m", "package.train")])
+def test_the_script_sees_what_python_would_show_it(tmp_path, how):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "train.py").write_text(SURROUNDINGS)
+    own = ("--lr", "0.1", "--steps", "7", "-h")
+    plain = run(*how, *own, cwd=tmp_path)
+    done = run("-m", "flatout", "profile", *how, *own, cwd=tmp_path)
+    assert plain.stdout.count("\n") == 2
+    assert done.stdout.startswith(plain.stdout)
+
+
+def test_several_optimizers_make_one_step(tmp_path):
+    source = LOOP.replace(
+        "loss_function =", "second = torch.optim.SGD(model.parameters(), lr=0.01)\nloss_function ="
+    ).replace("    print(repr(loss.item()))", "    second.step()")
+    seen = document(profile(tmp_path, source, "--json"))
+    assert seen["steps"] == 60
+    assert any("2 optimizers (Adam, SGD)" in note for note in seen["notes"])
+
+
+def test_a_closure_is_not_the_optimizers_time(tmp_path):
+    source = """\
+import time, torch
+class Slow(torch.nn.Linear):
+    def forward(self, x):
+        time.sleep(0.01)
+        return super().forward(x)
+model = Slow(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+def closure():
+    optimizer.zero_grad()
+    loss = model(torch.ones(3, 2)).sum()
+    loss.backward()
+    return loss
+for step in range(8):
+    optimizer.step(closure)
+"""
+    seen = document(profile(tmp_path, source, "--json"))
+    assert seen["breakdown"]["forward"]["us"] >= 10_000
+    assert seen["breakdown"]["optimizer"]["us"] < seen["breakdown"]["forward"]["us"]
+
+
+def test_torch_is_afterwards_what_it_was(tmp_path):
+    (tmp_path / "train.py").write_text(LOOP)
+    done = run("-c", RESTORED, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "restored"
+
+
+RESTORED = """\
+import torch
+from torch.optim import optimizer
+from torch.utils.data import dataloader
+loaders = (dataloader.DataLoader, dataloader._BaseDataLoaderIter)
+owners = (torch.Tensor, torch.nn.Module, torch.autograd, *loaders)
+before = [dict(vars(owner)) for owner in owners]
+make = torch.tensor
+hooks = (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
+from flatout.profiling.profile import profile_script
+outcome, seen = profile_script(["train.py"], steps=15)  # ends within a window of lines
+assert outcome.status == 0 and seen["windows"]["lines"] > 0
+assert [dict(vars(owner)) for owner in owners] == before
+assert torch.tensor is make
+assert hooks == (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
+print("restored")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing.py",), "the script must be a Python file, but 'missing.py' is not a file"),
+        (
+            ("-m", "no.such"),
+            "-m takes the name of a module that can be imported from here, but got 'no.such'",
+        ),
+    ],
+)
+def test_no_script_is_one_message_and_status_2(tmp_path, arguments, message):
+    done = run("-m", "flatout", "profile", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
