@@ -34,7 +34,7 @@ def machine(monkeypatch):
     """Makes the command see a machine."""
 
     def see(evidence):
-        monkeypatch.setattr(doctor.diagnosis, "collect", lambda timeout: evidence)
+        monkeypatch.setattr(doctor.diagnosis, "collect", lambda timeout, **_: evidence)
 
     return see
 
