@@ -118,3 +118,15 @@ def test_a_race_compares_plans_under_the_same_masks(make_task):
     native = race(task, plans=["eager", "native"], devices=["cpu"]).candidates[1]
     assert native.status == "ok", native.reason
     assert native.max_abs_diff < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_last_digit_is_changed_in_every_precision(dtype):
+    task = with_batch_norm()
+    task.model.to(dtype)
+    before = tensors_of(task)
+    perturb(task, 0)
+    for name, parameter in task.model.named_parameters():
+        old = before[name]
+        assert torch.equal(parameter != old, old != 0)
+        assert ((parameter - old).abs() <= 2 * torch.finfo(dtype).eps * old.abs()).all()

@@ -103,8 +103,8 @@ def perturb(task: Task, seed: int) -> None:
         for module in task.modules():
             for tensor in (*module.parameters(), *module.buffers()):
                 if tensor.is_floating_point():
-                    up = torch.randint(0, 2, tensor.shape, generator=generator).to(tensor.device) * 2 - 1
-                    tensor.mul_(1 + up * torch.finfo(tensor.dtype).eps)
+                    up = torch.randint(0, 2, tensor.shape, generator=generator) * 2 - 1
+                    tensor.mul_(1 + up.to(tensor) * torch.finfo(tensor.dtype).eps)
 
 
 def spread(eager: Mapping[str, Tensor], others: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
