@@ -3,6 +3,8 @@
 run_script     runs the script as Python would, in this process
 torch_import   takes hold of torch when the script imports it, not before
 recorder       steps, and the windows one after another: bare (stamps) and lines
-findings       what the lines cost, the fix, the predicted gain
+stamps, lines  the windows
+evidence       all that they saw
+rules          findings: what costs time, the fix, the predicted gain
 profile        all of it as one document, and a verdict in a sentence
 """

@@ -71,6 +71,7 @@ class Lines:
     """Watches the user's lines between `install` and `remove`; what it sees adds up in `seen`."""
 
     def __init__(self) -> None:
+        self.times: list[float] = []
         self.seen = Seen()
         self._patches = Patches()
         self._thread = 0
@@ -99,11 +100,16 @@ class Lines:
         self._losses.clear()
         self._now.clear()  # what came after the last step belongs to none
 
-    def step(self) -> None:
-        """A step has ended."""
+    def begin(self) -> None:
+        """A step begins."""
+
+    def end(self, seconds: float, *, settled: bool) -> None:
+        """The step has ended."""
+        if settled:
+            self.times.append(seconds)
         self.seen.steps += 1
-        for call, seconds in self._now:
-            self.seen.calls.setdefault(call, []).append(seconds)
+        for call, took in self._now:
+            self.seen.calls.setdefault(call, []).append(took)
         self._now.clear()
         young = []
         for step, line, loss in self._losses:

@@ -10,8 +10,9 @@ from statistics import fmean, median
 from time import perf_counter
 from typing import Any, Final
 
-from flatout.profiling.findings import findings
+from flatout.profiling.evidence import Evidence
 from flatout.profiling.recorder import SETTLING, WARM_UP, Recorder
+from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome, run_script
 from flatout.profiling.stamps import PARTS, StepTime
 from flatout.profiling.torch_import import WhenTorchLoads
@@ -58,7 +59,8 @@ def document(script: str, recorder: Recorder, outcome: Outcome, folder: Path) ->
     """What was seen; what was not measured is None.
 
     It has "script", "outcome", "status", "steps", "windows", "us_per_step", "breakdown" (each part with "us"
-    and "share"; they add up to the step), "findings", "distortion", "device", "notes" and "verdict".
+    and "share"; they add up to the step), "findings", "abstained" (why rules did not judge), "distortion",
+    "device", "notes" and "verdict".
 
     Args:
         script: its name.
@@ -66,30 +68,43 @@ def document(script: str, recorder: Recorder, outcome: Outcome, folder: Path) ->
         outcome: how the script ended.
         folder: files are named relative to it.
     """
-    bare, seldom = ordinary(recorder.bare)
+    bare, seldom = ordinary(recorder.bare.steps)
     step = fmean(time.total for time in bare) if bare else None
     parts = {name: fmean(getattr(time, name) for time in bare) for name in PARTS} if bare else {}
-    detach_s, clock_s = _costs() if bare else (0.0, 0.0)
-    found = findings(recorder.seen, bare, device=recorder.device, detach_s=detach_s, clock_s=clock_s)
-    distortion = (
-        median(recorder.lined) / median(time.total for time in bare) if bare and recorder.lined else None
-    )
+    evidence = _evidence(recorder, bare)
+    found, abstained = findings(evidence) if evidence else ([], {})
     seen: dict[str, Any] = {
         "script": script,
         "outcome": outcome.how,
         "status": outcome.status,
         "steps": recorder.steps,
-        "windows": {"bare": len(recorder.bare), "lines": recorder.seen.steps},
+        "windows": {"bare": len(recorder.bare.steps), "lines": recorder.lines.seen.steps},
         "us_per_step": None if step is None else 1e6 * step,
         "breakdown": {name: {"us": 1e6 * s, "share": s / step} for name, s in parts.items()}
         if step
         else None,
         "findings": [asdict(one) | {"file": _relative(one.file, folder)} for one in found],
-        "distortion": distortion,
+        "abstained": abstained,
+        "distortion": _distortion(recorder.lines.times, bare),
         "device": recorder.device,
     }
     seen["notes"] = _notes(seen, recorder, seldom)
     return seen | {"verdict": verdict(seen)}
+
+
+def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
+    """What the rules judge by, or None where too little was measured for any."""
+    if not bare or not recorder.lines.seen.steps:
+        return None
+    detach_s, clock_s = _costs()
+    return Evidence(bare, recorder.lines.seen, recorder.device, detach_s, clock_s)
+
+
+def _distortion(times: Sequence[float], bare: Sequence[StepTime]) -> float | None:
+    """How many times as long a step takes in a window as in a bare one."""
+    if not times or not bare:
+        return None
+    return median(times) / median(time.total for time in bare)
 
 
 def ordinary(bare: Sequence[StepTime]) -> tuple[list[StepTime], float]:
@@ -159,7 +174,7 @@ def _notes(seen: Mapping[str, Any], recorder: Recorder, seldom: float) -> list[s
     distortion = seen["distortion"]
     if distortion is not None and distortion > _STRONG:
         notes.append(f"looking at lines made steps {distortion:.1f} times as long: their costs are too high")
-    if recorder.device not in (None, "cpu") and recorder.bare:
+    if recorder.device not in (None, "cpu") and recorder.bare.steps:
         notes.append("the times are those of the host; the device works on beside it")
     return notes
 

@@ -1,5 +1,7 @@
 """Tells the steps of a script apart, and lets the windows follow each other: bare, lines, bare, lines, …
 
+A window is what watches some steps (`Window`).
+
 A step ends where the leading optimizer has stepped: the first that does, until it is silent while others
 make eight steps. No two windows are ever open at once, and torch is as it was when all have closed.
 """
@@ -10,16 +12,38 @@ import os
 from collections.abc import Iterator
 from threading import get_ident
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from flatout.profiling.lines import Lines, Seen
-from flatout.profiling.stamps import Stamps, StepTime
+from flatout.profiling.lines import Lines
+from flatout.profiling.stamps import Stamps
 
 WARM_UP: Final = 3
 SETTLING: Final = 2  # steps: Python specialises its code anew when functions of torch have been replaced
 _FIRST: Final = (10, 7)  # steps of the first windows, bare and lines
 _LATER: Final = (31, 17)  # of those that follow; primes, so as not to keep time with what the script does
 _SILENT: Final = 8
+
+
+class Window(Protocol):
+    """Watches the steps between `install` and `remove`; it may be installed again and again.
+
+    Attributes:
+        times: seconds of each step it watched, without those that settle.
+    """
+
+    times: list[float]
+
+    def install(self, thread: int) -> None:
+        """Begin to watch what runs in this thread."""
+
+    def remove(self) -> None:
+        """Leave torch as it was."""
+
+    def begin(self) -> None:
+        """A step begins."""
+
+    def end(self, seconds: float, *, settled: bool) -> None:
+        """The step that began took so long; it counts where it is settled."""
 
 
 class Stopped(BaseException):
@@ -35,20 +59,19 @@ class Recorder:
 
     Attributes:
         steps: the steps seen.
-        bare: the times of the steps of the bare windows; the first two of each window are left out.
-        lined: the seconds of the steps of the windows of lines, likewise.
+        bare: time stamps. All times of the report come from here.
+        lines: which lines of the user do what with tensors.
         optimizers: the class names of the optimizers that stepped.
         device: where the parameters of the leading optimizer lie, or None.
     """
 
     def __init__(self, limit: int, *, stop: bool) -> None:
         self.steps = 0
-        self.bare: list[StepTime] = []
-        self.lined: list[float] = []
         self.optimizers: dict[int, str] = {}
         self.device: str | None = None
         self._limit, self._stop = limit, stop
-        self._stamps, self._lines = Stamps(), Lines()
+        self.bare, self.lines = Stamps(), Lines()
+        self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines}
         self._handles: list[Any] = []
         self._done = False
         self._process = os.getpid()
@@ -56,14 +79,10 @@ class Recorder:
         self._leader: int | None = None
         self._silent = 0
         self._began: float | None = None
-        self._windows = _windows()
-        self._window, self._left = next(self._windows)
+        self._order = _order()
+        self._window: Window | None = None
+        self._left = WARM_UP
         self._settling = 0
-
-    @property
-    def seen(self) -> Seen:
-        """What the windows of lines saw."""
-        return self._lines.seen
 
     @property
     def here(self) -> bool:
@@ -89,12 +108,11 @@ class Recorder:
     def _end(self) -> None:
         """The hooks stay, for torch goes through them at this moment; they do nothing more."""
         self._done = True
-        self._stamps.remove()
-        self._lines.remove()
+        self._close_window()
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not self._done and get_ident() == self._thread:
-            self._stamps.optimizer_begins()
+            self.bare.optimizer_begins()
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         now = perf_counter()
@@ -104,7 +122,7 @@ class Recorder:
             self._thread = get_ident()
         if get_ident() != self._thread or not self.here:
             return
-        self._stamps.optimizer_ends(now)
+        self.bare.optimizer_ends(now)
         if self._leads(optimizer):
             self._step(now)
             if self.steps >= self._limit and self._stop:
@@ -132,30 +150,30 @@ class Recorder:
             self._end()
         elif self._left == 0:
             self._switch()
-        self._stamps.begin()
+        if self._window is not None:
+            self._window.begin()
         self._began = perf_counter()  # nothing of the above is in the next step
 
     def _record(self, seconds: float) -> None:
-        if self._window == "bare":
-            time = self._stamps.step(seconds)
-            if time is not None and not self._settling:
-                self.bare.append(time)
-        elif self._window == "lines":
-            self._lines.step()
-            if not self._settling:
-                self.lined.append(seconds)
+        if self._window is not None:
+            self._window.end(seconds, settled=not self._settling)
 
     def _switch(self) -> None:
-        self._stamps.remove()
-        self._lines.remove()
-        self._window, self._left = next(self._windows)
+        self._close_window()
+        name, self._left = next(self._order)
         self._settling = SETTLING
-        watch = self._stamps if self._window == "bare" else self._lines
-        watch.install(self._thread or get_ident())
+        window = self._windows[name]
+        window.install(self._thread or get_ident())
+        self._window = window
+
+    def _close_window(self) -> None:
+        if self._window is not None:
+            self._window.remove()
+            self._window = None
 
 
-def _windows() -> Iterator[tuple[str, int]]:
-    yield "warm-up", WARM_UP
+def _order() -> Iterator[tuple[str, int]]:
+    """The windows and their steps, after the warm-up."""
     bare, lines = _FIRST
     while True:
         yield "bare", bare

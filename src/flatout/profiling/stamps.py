@@ -34,9 +34,14 @@ class Stamps:
 
     The outermost part counts: a forward that a checkpoint repeats within backward is backward. Only an
     optimizer leaves to its closure what is the closure's.
+
+    Attributes:
+        steps: the settled steps; one that ends within a part is left out, for the part belongs to two.
     """
 
     def __init__(self) -> None:
+        self.times: list[float] = []
+        self.steps: list[StepTime] = []
         self._patches = Patches()
         self._thread = 0
         self.open = False  # a part is running
@@ -68,9 +73,11 @@ class Stamps:
         self._seconds.update(data=0.0, forward=0.0, backward=0.0)
         self._optimizer = 0.0
 
-    def step(self, total: float) -> StepTime | None:
-        """The step that ends now; None where it ends within a part, which then belongs to two steps."""
-        return None if self.open else StepTime(total, optimizer=self._optimizer, **self._seconds)
+    def end(self, seconds: float, *, settled: bool) -> None:
+        """The step has ended."""
+        if settled and not self.open:
+            self.times.append(seconds)
+            self.steps.append(StepTime(seconds, optimizer=self._optimizer, **self._seconds))
 
     def optimizer_begins(self) -> None:
         """An optimizer begins its step."""

@@ -1,0 +1,53 @@
+"""All that the windows saw of a script, as the rules read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from flatout.profiling.lines import Seen
+from flatout.profiling.stamps import StepTime
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured; there is at least one bare step and one whose lines were looked at.
+
+    Attributes:
+        bare: the ordinary steps of the bare windows.
+        seen: what the windows of lines saw.
+        device: the type of the device where the model lies, or None.
+        detach_s: seconds that `loss.detach()` and `append` take, which a read put off costs instead.
+        clock_s: seconds that reading the clock adds to every call that is timed.
+    """
+
+    bare: Sequence[StepTime]
+    seen: Seen
+    device: str | None
+    detach_s: float
+    clock_s: float
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of an ordinary step."""
+        return fmean(time.total for time in self.bare)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the model lies on the CPU, where a read waits for nothing."""
+        return self.device == "cpu"
+
+
+class AbstainError(Exception):
+    """A rule cannot judge; its text says which signal is missing."""
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """The value below which a part of the values lie.
+
+    >>> quantile([3.0, 1.0, 2.0], 0.5)
+    2.0
+    """
+    ordered = sorted(values)
+    return ordered[round(part * (len(ordered) - 1))]

@@ -1,0 +1,56 @@
+"""Lines that read a tensor into Python, copy one to another device, or make one.
+
+On a GPU a read waits for work that has to be done anyway; how much of the wait is lost is not known from time
+stamps, so it gains 0 to all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from flatout.profiling.evidence import Evidence, quantile
+from flatout.profiling.finding import Finding
+from flatout.profiling.user_lines import Line
+
+_EVERY: Final = 100  # steps between two looks, in the fixes
+_LATER: Final = "keep loss.detach() in a list and read the list every 100 steps"
+_LATER_CODE: Final = "kept.append(loss.detach())"
+_SELDOM: Final = "show it every 100 steps"
+_SELDOM_CODE: Final = "if step % 100 == 0: ..."
+
+# What is read: (name, the fix, its code, whether it can be put off without changing what the script does).
+READS: Final = {
+    "item": (".item()", _LATER, _LATER_CODE, True),
+    "float": ("float(tensor)", _LATER, _LATER_CODE, True),
+    "tolist": (".tolist()", _LATER.replace("loss", "it"), _LATER_CODE.replace("loss", "it"), True),
+    "format": ("a tensor in a string", _SELDOM, _SELDOM_CODE, True),
+    "print": ("print(tensor)", _SELDOM, _SELDOM_CODE, True),
+    "int": ("int(tensor)", "compute with the tensor instead of its number", "", False),
+    "bool": ("if tensor:", "choose with torch.where, or look every 100 steps", _SELDOM_CODE, False),
+    "numpy": (".numpy()", "stay in torch, and convert after the loop", "", False),
+    "move": ("a copy between devices", "copy before the loop, or with non_blocking=True", "", False),
+    "tensor": ("torch.tensor(...)", "make the tensor before the loop, if its values stay", "", False),
+}
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """A finding for each line and each kind of read."""
+    for (kind, line), times in evidence.seen.calls.items():
+        yield _read(kind, line, [max(0.0, s - evidence.clock_s) for s in times], evidence)
+
+
+def _read(kind: str, line: Line, times: list[float], evidence: Evidence) -> Finding:
+    what, fix, code, later = READS[kind]
+    steps = evidence.seen.steps
+    count, cost = len(times) / steps, sum(times) / steps
+    low, high = 1e3 * count * quantile(times, 0.25), 1e3 * cost
+    gain: float | None = None
+    if later and evidence.on_cpu:
+        spared = 1e3 * count * evidence.detach_s if code == _LATER_CODE else 1e3 * cost / _EVERY
+        gain = max(0.0, 1e3 * cost - spared)
+        low = min(gain, max(0.0, low - spared))
+    else:
+        low = 0.0
+    share = cost / evidence.step_s
+    return Finding(kind, line.file, line.line, what, count, 1e3 * cost, share, fix, code, gain, low, high)
