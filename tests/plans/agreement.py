@@ -5,7 +5,7 @@ import torch
 from flatout.data.load import load_data
 from flatout.plans.eager import EagerLoop, EagerPlan
 from flatout.plans.native import NativePlan
-from flatout.racing.check import NOISY_RUNS, perturb, spread
+from flatout.racing.check import NOISE, perturb, spread
 from flatout.step.graph import state_of
 
 # Twenty steps of sums in another order: 7 digits of float32 lose three or four on the way, where an optimizer
@@ -14,6 +14,8 @@ TOLERANCE = {
     torch.float32: (2e-3, 2e-4),
     torch.float64: (1e-8, 1e-9),
 }
+# A kink that a sum passes or not (the sign in L1Loss) shows in one run of eager out of ten or more.
+NOISY_RUNS = 50
 
 
 def trained(plan, task, steps=20, seed=None):
@@ -48,19 +50,30 @@ def assert_agree(make, steps=20, tolerance=None, plan=None):
     rtol, atol = tolerance or TOLERANCE[theirs.dtype]
     found, wanted = {"the losses": ours, **state}, {"the losses": theirs, **expected}
     noise = {}
-    if not all(torch.allclose(found[n], wanted[n], rtol, atol, equal_nan=True) for n in wanted):
-        noise = _noise(make, wanted, steps)
-    for name, tensor in wanted.items():
-        allowed = atol + 10 * noise.get(name, 0.0)
-        torch.testing.assert_close(
-            found[name], tensor, rtol=rtol, atol=allowed, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
-        )
-
-
-def _noise(make, wanted, steps):
-    """How far eager is from itself when its parameters differ in the last digit, as the race measures it."""
-    runs = []
     for seed in range(NOISY_RUNS):
-        losses, state = trained(EagerPlan(), make(), steps, seed)
-        runs.append({"the losses": losses, **state})
-    return spread(wanted, runs)
+        if _worst(found, wanted, rtol, atol, noise) is None:
+            return
+        losses, moved = trained(EagerPlan(), make(), steps, seed)
+        moved = spread(wanted, [{"the losses": losses, **moved}])
+        noise = {name: max(noise.get(name, 0.0), moved.get(name, 0.0)) for name in wanted}
+    worst = _worst(found, wanted, rtol, atol, noise)
+    if worst is not None:
+        raise worst
+
+
+def _worst(found, wanted, rtol, atol, noise):
+    """The first tensor that is off by more than eager itself is after a change of the last digits."""
+    for name, tensor in wanted.items():
+        allowed = atol + NOISE * noise.get(name, 0.0)
+        try:
+            torch.testing.assert_close(
+                found[name],
+                tensor,
+                rtol=rtol,
+                atol=allowed,
+                equal_nan=True,
+                msg=lambda m, n=name: f"{n}: {m}",
+            )
+        except AssertionError as error:
+            return error
+    return None
