@@ -47,7 +47,7 @@ _LOOK_BACK = 12  # kernels a nest may be moved over
 
 
 def fuse(program: Program) -> None:
-    """Apply the passes up to `without_dead` to a program."""
+    """Rewrite a program in place by all passes but `collapsed`, which hides samples from the slices."""
     first = program.kernels[: program.prologue]
     rest = [written_out(kernel) for kernel in program.kernels[program.prologue :]]
     program.kernels = [*first, *without_dead(merged(rest))]

@@ -258,16 +258,18 @@ def _transfer(device: torch.device, *, pinned: bool, to_device: bool) -> Spread:
     return spread_of(_by_the_clock(work, device)).rate(_TRANSFERRED)
 
 
-def _by_the_clock(work: Work, device: torch.device) -> list[float]:
-    """The seconds of each run on the host's clock, until the device is done."""
+def _by_the_clock(work: Work, device: torch.device, *, wait: bool = True) -> list[float]:
+    """The seconds of each run on the host's clock: until the device is done, or, without `wait`, has all."""
     times: list[float] = []
     until = time.perf_counter() + _SECONDS
     while len(times) < 4 or time.perf_counter() < until:
         synchronize(device)
         begun = time.perf_counter()
         work()
-        synchronize(device)
+        if wait:
+            synchronize(device)
         times.append(time.perf_counter() - begun)
+    synchronize(device)
     return times[1:]  # the first finds everything cold
 
 
@@ -294,16 +296,8 @@ def _sync(device: torch.device) -> Spread:
 
 
 def _bursts(work: Work, device: torch.device) -> Spread:
-    """The seconds of one of the operators of a burst, on the host's clock; the device is idle before."""
-    times: list[float] = []
-    until = time.perf_counter() + _SECONDS
-    while len(times) < 4 or time.perf_counter() < until:
-        synchronize(device)
-        begun = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - begun) / _BURST)
-    synchronize(device)
-    return spread_of(times[1:])
+    """The seconds of one of the operators of a burst; the device is idle before."""
+    return spread_of([seconds / _BURST for seconds in _by_the_clock(work, device, wait=False)])
 
 
 def _room(device: torch.device) -> int:
