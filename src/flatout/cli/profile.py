@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from flatout.cli.page_file import page_file, write_page
 
 # What comes after the script is the script's own.
 SETTINGS = {"allow_interspersed_args": False}
@@ -24,6 +27,9 @@ def profile(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document as the last line; the report to stderr.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report as a page that stands alone.")
+    ] = None,
 ) -> None:
     """Run a training script unchanged; show where its steps spend their time, and which lines cost it.
 
@@ -31,6 +37,7 @@ def profile(
     """
     from flatout.profiling.profile import profile_script
 
+    page = None if html is None else page_file(html)
     output, errors = sys.stdout, sys.stderr  # the script may put its own there
     outcome, seen = profile_script(script, module=module, steps=steps, stop=stop)
     if seen is not None:
@@ -43,4 +50,8 @@ def profile(
         Console(file=errors if as_json else output, highlight=False).print(profile_view(seen))
         if as_json:
             print(json.dumps(seen), file=output, flush=True)
+        if page is not None:
+            from flatout.report.profile_html import profile_html
+
+            write_page(page, profile_html(seen))
     raise typer.Exit(outcome.status)

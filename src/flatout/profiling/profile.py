@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
 from typing import Any, Final
 
+from flatout.profiling import surroundings
 from flatout.profiling.evidence import Evidence
+from flatout.profiling.excerpt import excerpt
 from flatout.profiling.recorder import SETTLING, WARM_UP, Recorder
 from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome, run_script
+from flatout.profiling.spread import spread
 from flatout.profiling.stamps import PARTS, StepTime
 from flatout.profiling.torch_import import WhenTorchLoads
 
+VERSION: Final = 1  # of the document; another one where a key changes its meaning
 _STRONG: Final = 1.5  # a distortion that is said
 _SLOWEST: Final = 20  # one step in so many is out of the ordinary
 _SELDOM: Final = 0.3  # a share of the time, taken by these, that is said
@@ -52,18 +57,19 @@ def profile_script(
         recorder.close()
     if not recorder.here:
         return outcome, None
-    return outcome, document(arguments[0], recorder, outcome, before)
+    return outcome, document(arguments, recorder, outcome, before)
 
 
-def document(script: str, recorder: Recorder, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def document(arguments: Sequence[str], recorder: Recorder, outcome: Outcome, folder: Path) -> dict[str, Any]:
     """What was seen; what was not measured is None.
 
-    It has "script", "outcome", "status", "steps", "windows", "us_per_step", "breakdown" (each part with "us"
-    and "share"; they add up to the step), "findings", "abstained" (why rules did not judge), "distortion",
-    "device", "notes" and "verdict".
+    It has "version" (of the document), "script", "arguments", "outcome", "status", "steps", "windows",
+    "us_per_step", "step_times_us" (`spread`), "breakdown" (each part with "us" and "share"; they add up to
+    the step), "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge),
+    "distortion", "device", "machine", "versions", "ended" (when), "notes" and "verdict".
 
     Args:
-        script: its name.
+        arguments: the script and its own arguments.
         recorder: what it measured.
         outcome: how the script ended.
         folder: files are named relative to it.
@@ -74,19 +80,28 @@ def document(script: str, recorder: Recorder, outcome: Outcome, folder: Path) ->
     evidence = _evidence(recorder, bare)
     found, abstained = findings(evidence) if evidence else ([], {})
     seen: dict[str, Any] = {
-        "script": script,
+        "version": VERSION,
+        "script": arguments[0],
+        "arguments": list(arguments[1:]),
         "outcome": outcome.how,
         "status": outcome.status,
         "steps": recorder.steps,
         "windows": {"bare": len(recorder.bare.steps), "lines": recorder.lines.seen.steps},
         "us_per_step": None if step is None else 1e6 * step,
+        "step_times_us": spread([time.total for time in recorder.bare.steps], recorder.numbers),
         "breakdown": {name: {"us": 1e6 * s, "share": s / step} for name, s in parts.items()}
         if step
         else None,
-        "findings": [asdict(one) | {"file": _relative(one.file, folder)} for one in found],
+        "findings": [
+            asdict(one) | {"file": _relative(one.file, folder), "source": excerpt(one.file, one.line)}
+            for one in found
+        ],
         "abstained": abstained,
         "distortion": _distortion(recorder.lines.times, bare),
         "device": recorder.device,
+        "machine": surroundings.machine(),
+        "versions": surroundings.versions(),
+        "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     seen["notes"] = _notes(seen, recorder, seldom)
     return seen | {"verdict": verdict(seen)}

@@ -62,6 +62,7 @@ class Recorder:
         bare: time stamps. All times of the report come from here.
         lines: which lines of the user do what with tensors.
         optimizers: the class names of the optimizers that stepped.
+        numbers: which step of the script each one of `bare.steps` was, counted from 1.
         device: where the parameters of the leading optimizer lie, or None.
     """
 
@@ -71,6 +72,7 @@ class Recorder:
         self.device: str | None = None
         self._limit, self._stop = limit, stop
         self.bare, self.lines = Stamps(), Lines()
+        self.numbers: list[int] = []
         self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines}
         self._handles: list[Any] = []
         self._done = False
@@ -157,6 +159,8 @@ class Recorder:
     def _record(self, seconds: float) -> None:
         if self._window is not None:
             self._window.end(seconds, settled=not self._settling)
+            if len(self.bare.steps) > len(self.numbers):
+                self.numbers.append(self.steps)
 
     def _switch(self) -> None:
         self._close_window()

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from flatout.report import text
+from flatout.report.profile_words import cost_words, gain_words, often
 from flatout.report.words import Words
 
 _BAR: Final = 24
@@ -61,31 +62,12 @@ def _breakdown(seen: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _findings(found: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
     for one in found[:_FINDINGS]:
-        cost = (
-            "memory, not time"
-            if one["ms_per_step"] is None
-            else f"{text.seconds(1e-3 * one['ms_per_step'])}, {100 * one['share']:.1f} % of a step"
-        )
+        cost = f"{cost_words(one)}, {often(one['count'])}"
         yield Text()
-        yield Words(f"{one['file']}:{one['line']}  {one['what']}: {cost}, {_often(one['count'])}", "bold")
+        yield Words(f"{one['file']}:{one['line']}  {one['what']}: {cost}", "bold")
         code = f": {one['code']}" if one["code"] else ""
         yield Words(f"  {one['fix']}{code}")
-        if gain := _gain(one):
+        if gain := gain_words(one):
             yield Words(f"  {gain}")
     if len(found) > _FINDINGS:
         yield Words(f"{len(found) - _FINDINGS} smaller ones are in --json", "dim")
-
-
-def _often(count: float) -> str:
-    return "once a step" if count == 1 else f"{count:.3g} times a step"
-
-
-def _gain(one: Mapping[str, Any]) -> str:
-    """What a fix saves, or between what bounds where only these are known."""
-    low, high = one["gain_low"], one["gain_high"]
-    if high is None:
-        return ""
-    bounds = f"{text.seconds(1e-3 * low)} to {text.seconds(1e-3 * high)}"
-    if one["gain_ms"] is None:
-        return f"saves {bounds} a step; how much is not known from here"
-    return f"saves about {text.seconds(1e-3 * one['gain_ms'])} a step ({bounds})"

@@ -1,0 +1,47 @@
+"""A page that a command writes at its end: whether it can is told before the command begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from flatout.errors import FlatoutError
+
+
+def page_file(path: Path) -> Path:
+    """The absolute path of a page that can be written.
+
+    Raises:
+        FlatoutError: its name does not end in .html, or its folder is missing or cannot be written to.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise FlatoutError(f"--html takes the name of a page, like report.html, but got {str(path)!r}")
+    path = path.absolute()
+    folder = path.parent
+    if not folder.is_dir():
+        raise FlatoutError(f"--html: the folder {str(folder)!r} does not exist; make it first")
+    if path.is_dir():
+        raise FlatoutError(f"--html takes the name of a page, but {str(path)!r} is a folder")
+    try:
+        if path.exists():
+            path.open("ab").close()
+        else:
+            TemporaryFile(dir=folder).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise FlatoutError(
+            f"--html: {str(path)!r} cannot be written ({why}); choose another folder"
+        ) from None
+    return path
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write it.
+
+    Raises:
+        FlatoutError: it cannot be written after all: the disk is full, or the folder has gone.
+    """
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise FlatoutError(f"--html: {str(path)!r} was not written: {error.strerror}") from error

@@ -1,0 +1,218 @@
+"""A profile as one HTML file that stands alone: no script, no network, its pictures inline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+from flatout.report import text
+from flatout.report.finding_card import finding_card
+from flatout.report.markup import Markup, element, join
+from flatout.report.profile_pictures import stacked_bar, times_over_the_run
+from flatout.report.race_view import share_of
+
+_PARTS: Final = {
+    "data": ("Data wait", "the step waits for a DataLoader"),
+    "forward": ("Forward", "inside the outermost call of a module"),
+    "backward": ("Backward", "gradients"),
+    "optimizer": ("Optimizer", "inside step() of the optimizer"),
+    "rest": ("Rest", "between these: Python, and tensors outside of modules"),
+}
+
+
+def profile_html(seen: Mapping[str, Any]) -> str:
+    """The page of one profile.
+
+    Args:
+        seen: the document that `flatout profile --json` prints.
+
+    >>> page = profile_html({"version": 1, "script": "train.py", "arguments": [], "outcome": "finished",
+    ...     "status": 0, "verdict": "No step was seen.", "notes": [], "steps": 0,
+    ...     "windows": {"bare": 0, "lines": 0}, "us_per_step": None, "step_times_us": None, "breakdown": None,
+    ...     "findings": [], "abstained": {}, "distortion": None, "device": None,
+    ...     "machine": {}, "versions": {}, "ended": "2025-01-01T00:00:00+00:00"})
+    >>> "<h1>No step was seen.</h1>" in page
+    True
+    """
+    style = files("flatout.report").joinpath("profile.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{seen['script']}: {seen['verdict']}"),
+        element("style", Markup(style)),
+    )
+    body = element("body", element("main", *_sections(seen)), _footer(seen))
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _sections(seen: Mapping[str, Any]) -> Iterator[Markup]:
+    yield _top(seen)
+    if seen["breakdown"] is not None:
+        yield _step(seen)
+    if seen["step_times_us"] is not None:
+        yield _times(seen["step_times_us"])
+    if seen["us_per_step"] is not None:
+        yield _findings(seen)
+    yield _how(seen)
+    yield _surroundings(seen)
+
+
+def _top(seen: Mapping[str, Any]) -> Markup:
+    command = " ".join(["flatout profile", seen["script"], *seen["arguments"]])
+    facts = []
+    if seen["us_per_step"] is not None:
+        step = seen["us_per_step"]
+        facts = [
+            _fact(text.seconds(1e-6 * step), f"a step on {seen['device'] or 'a device unknown'}"),
+            _fact(f"{1e6 / step:,.0f}" if step < 1e5 else f"{1e6 / step:.3g}", "steps a second"),
+            *_can_go(seen),
+        ]
+    notes = [element("p", note, class_="note") for note in seen["notes"]]
+    return element(
+        "header",
+        element("p", element("code", command), class_="command"),
+        element("h1", seen["verdict"]),
+        element("dl", *facts, class_="facts") if facts else None,
+        *notes,
+    )
+
+
+def _fact(value: str, what: str) -> Markup:
+    return element("div", element("dt", what), element("dd", value))
+
+
+def _can_go(seen: Mapping[str, Any]) -> Iterator[Markup]:
+    gains = [one for one in seen["findings"] if one["gain_ms"]]
+    if gains:
+        best = max(gains, key=lambda one: float(one["gain_ms"]))
+        left = max(0.0, 1e-6 * seen["us_per_step"] - 1e-3 * best["gain_ms"])
+        yield _fact(text.seconds(left), f"predicted once {best['file']}:{best['line']} is fixed")
+
+
+def _step(seen: Mapping[str, Any]) -> Markup:
+    parts = seen["breakdown"]
+    shown = ", ".join(f"{_name(name)} {share_of(part['share'])}" for name, part in parts.items())
+    bar = stacked_bar([(f"part-{name}", part["share"]) for name, part in parts.items()], f"A step: {shown}")
+    rows = [
+        element(
+            "tr",
+            element("th", element("span", class_=f"swatch part-{name}"), _name(name), scope="row"),
+            element("td", text.seconds(1e-6 * part["us"]), class_="figure"),
+            element("td", share_of(part["share"]), class_="figure"),
+            element("td", _PARTS.get(name, ("", ""))[1], class_="aside"),
+        )
+        for name, part in parts.items()
+    ]
+    return _section("Where a step goes", bar, _table(("part", "time", "share", "what it is"), rows))
+
+
+def _name(part: str) -> str:
+    return _PARTS.get(part, (part, ""))[0]
+
+
+def _times(spread: Mapping[str, Any]) -> Markup:
+    low, middle, high = (text.seconds(1e-6 * us) for us in spread["quartiles"])
+    words = (
+        f"Half of the steps took {low} to {high}, the median {middle}, and the slowest of all "
+        f"{text.seconds(1e-6 * spread['most'])}."
+    )
+    return _section(
+        "Step times over the run",
+        times_over_the_run(spread, f"The times of the steps over the run. {words}"),
+        element(
+            "p",
+            f"{words} The line is the median, the band holds four steps of five, and the bars on the right "
+            "count the steps of each time.",
+        ),
+    )
+
+
+def _findings(seen: Mapping[str, Any]) -> Markup:
+    found = seen["findings"]
+    if not found:
+        return _section("What costs time", element("p", "No line was found that costs time."))
+    cards = [finding_card(one, 1e-3 * seen["us_per_step"]) for one in found]
+    return _section("What costs time, and the fix", *cards)
+
+
+def _how(seen: Mapping[str, Any]) -> Markup:
+    windows = seen["windows"]
+    rows = [
+        _row(
+            "bare", f"{windows['bare']:,}", "as long as it takes", "only time stamps: all times of this page"
+        ),
+        _row("lines", f"{windows['lines']:,}", _times_as_long(seen["distortion"]), "what each line does"),
+    ]
+    abstained = [
+        element("li", element("b", rule), f" did not judge: {why}") for rule, why in seen["abstained"].items()
+    ]
+    return _section(
+        "How it was measured",
+        element(
+            "p",
+            f"The script was run unchanged and {_OUTCOMES.get(seen['outcome'], seen['outcome'])}; "
+            f"{seen['steps']:,} of its steps were seen. Windows followed each other, never two at once.",
+        ),
+        _table(("window", "steps", "a step took", "what it sees"), rows),
+        element("ul", *abstained) if abstained else None,
+    )
+
+
+_OUTCOMES: Final = {
+    "finished": "ran to its end",
+    "stopped": "was stopped after the steps that were asked for",
+    "failed": "failed",
+    "interrupted": "was interrupted",
+}
+
+
+def _times_as_long(distortion: float | None) -> str:
+    return text.UNKNOWN if distortion is None else f"{distortion:.2f} times as long"
+
+
+def _surroundings(seen: Mapping[str, Any]) -> Markup:
+    machine, versions = seen["machine"], seen["versions"]
+    facts = {
+        "CPU": machine.get("cpu"),
+        "CPUs it may use": machine.get("cores"),
+        "threads of torch": machine.get("threads"),
+        "GPU": machine.get("gpu"),
+        "system": machine.get("system"),
+        "PyTorch": versions.get("torch"),
+        "CUDA": versions.get("cuda"),
+        "Python": versions.get("python"),
+        "flatout": versions.get("flatout"),
+    }
+    shown = (
+        _fact(f"{value:g}" if isinstance(value, float) else str(value), name)
+        for name, value in facts.items()
+        if value is not None
+    )
+    return _section("Where it ran", element("dl", *shown, class_="surroundings"))
+
+
+def _footer(seen: Mapping[str, Any]) -> Markup:
+    when = str(seen["ended"]).replace("T", " ")[:16]
+    return element("footer", element("p", f"Made by flatout profile, {when}."))
+
+
+def _section(title: str, *children: Markup | None) -> Markup:
+    return element("section", element("h2", title), *children)
+
+
+def _row(name: str, *cells: str) -> Markup:
+    *figures, words = cells
+    return element(
+        "tr",
+        element("th", name, scope="row"),
+        *(element("td", figure, class_="figure") for figure in figures),
+        element("td", words, class_="aside"),
+    )
+
+
+def _table(names: tuple[str, ...], rows: list[Markup]) -> Markup:
+    head = element("tr", *(element("th", name, scope="col") for name in names))
+    return element("table", element("thead", head), element("tbody", join(*rows)))

@@ -1,0 +1,165 @@
+"""The page of a profile: valid, complete, and no text of the user's becomes markup."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from profiling.documents import document, finding
+
+from flatout.report.profile_html import profile_html
+
+NASTY = "</code><script>alert('&amp;')</script>\x00\udc80"
+
+
+def parsed(page):
+    """The page, which is HTML and, read strictly, XML as well: every element closed, every `<` escaped."""
+    doctype, _, rest = page.partition("\n")
+    assert doctype == "<!DOCTYPE html>"
+    return ET.fromstring(rest)
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+
+
+def text_of(page):
+    return " ".join(" ".join(parsed(page).find("body").itertext()).split())
+
+
+def test_all_that_matters_is_there_the_verdict_first():
+    found = finding()
+    page = profile_html(
+        document(findings=[found], notes=["a busy machine"], abstained={"threads": "no signal"})
+    )
+    shown = text_of(page)
+    body = parsed(page).find("body/main")
+    assert [e.tag for e in body.iter() if re.fullmatch("h[1-6]", e.tag)][:2] == ["h1", "h2"]
+    assert body.find(".//h1").text == "A step takes 1,000 µs."
+    for words in (
+        "a step on cpu 1 ms",
+        "Data wait 400 µs 40 %",
+        "train.py:9",
+        "400 µs, 40.0 % of a step, once a step",
+        "for x, y in loader:",
+        "index the tensors with whole batches",
+        "x[rows]",
+        "Saves about 300 µs a step (200 µs to 400 µs)",
+        "232",
+        "1.02 times as long",
+        "a busy machine",
+        "threads did not judge: no signal",
+        "A CPU",
+        "2.13.0",
+        "2025-01-02 03:04",
+    ):
+        assert words in shown, words
+    (here,) = [e for e in body.iter("span") if e.get("class") == "line here"]
+    assert "for x, y in loader:" in "".join(here.itertext())
+
+
+def test_the_page_stands_alone_and_says_its_pictures_in_words():
+    page = profile_html(document(findings=[finding()]))
+    tags = Tags()
+    tags.feed(page)
+    names = [tag for tag, _ in tags.seen]
+    assert names.count("svg") >= 3
+    assert not {"script", "img", "link", "iframe"} & set(names)
+    assert not [value for _, a in tags.seen for key, value in a.items() if key in ("src", "href")]
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert "prefers-color-scheme: dark" in page
+    pictures = [e for e in parsed(page).iter("svg") if e.get("role") == "img"]
+    assert all(len(picture.get("aria-label")) > 20 for picture in pictures)
+    assert all(th.get("scope") in ("row", "col") for th in parsed(page).iter("th"))
+    rows = next(e for e in parsed(page).iter("svg") if e.get("class") == "stack").findall("rect")
+    widths = [float(r.get("width").rstrip("%")) for r in rows]
+    assert widths == pytest.approx([40, 50, 6, 4])
+
+
+def test_no_text_of_the_user_becomes_markup():
+    found = finding(
+        what=NASTY, file=NASTY, fix=NASTY, code=NASTY, source={"first": 8, "lines": [NASTY, NASTY]}
+    )
+    page = profile_html(
+        document(
+            findings=[found],
+            script=NASTY,
+            arguments=[NASTY],
+            device=NASTY,
+            notes=[NASTY],
+            abstained={NASTY: NASTY},
+            verdict=NASTY,
+            machine={"cpu": NASTY},
+            versions={"torch": NASTY},
+        )
+    )
+    tags = Tags()
+    tags.feed(page)
+    assert "script" not in [tag for tag, _ in tags.seen]
+    assert "</code><script>alert('&amp;')</script>\ufffd\ufffd" in text_of(page)
+    assert page.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"us_per_step": None, "step_times_us": None, "breakdown": None, "distortion": None, "device": None},
+        {"findings": [finding(gain_ms=None, gain_low=None, gain_high=None, ms_per_step=None, share=None)]},
+        {"findings": [finding(gain_ms=None, source=None, code="")]},
+        {"machine": {}, "versions": {}},
+    ],
+)
+def test_what_is_unknown_is_left_out(changes):
+    page = profile_html(document(**changes))
+    assert "None" not in text_of(page)
+    assert "nan" not in page
+
+
+def test_a_single_step_makes_a_page():
+    assert parsed(profile_html(document(blocks=(500.0,), data_us=0.0))) is not None
+
+
+def test_the_command_writes_the_page_of_a_script_with_a_nasty_name(tmp_path):
+    script = tmp_path / "<script>.py"
+    script.write_text("""\
+import torch
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for step in range(30):
+    loss = model(torch.ones(3, 2)).sum()
+    loss.backward()
+    optimizer.step()
+    loss.item()  # <script>alert(1)</script>
+import os; os.chdir("/")
+""")
+    command = [sys.executable, "-m", "flatout", "profile", "--html", "report.html", script.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "loss.item() # <script>alert(1)</script>" in text_of(page)
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("missing/report.html", "does not exist; make it first"),
+        ("train.py", "takes the name of a page, like report.html, but got 'train.py'"),
+        ("folder.html", "is a folder"),
+        ("/proc/report.html", "cannot be written"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_told_before_the_script_runs(tmp_path, target, message):
+    (tmp_path / "train.py").write_text("print('ran')\n")
+    (tmp_path / "folder.html").mkdir()
+    command = [sys.executable, "-m", "flatout", "profile", "--html", target, "train.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in " ".join(done.stderr.split())
