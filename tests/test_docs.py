@@ -75,11 +75,20 @@ def test_every_page_is_in_the_index():
         assert page.name == "index.md" or f"]({page.name})" in index
 
 
+def all_commands():
+    """Each command by name; those of a group with its name before theirs."""
+    found = {}
+    for name, command in get_command(app).commands.items():
+        found[name] = command
+        found |= {f"{name} {part}": one for part, one in getattr(command, "commands", {}).items()}
+    return found
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_the_commands_take_their_options(page):
-    commands = get_command(app).commands
+    commands = all_commands()
     for code, _ in blocks(page, "sh", "console"):
-        for name, rest in re.findall(r"flatout (\w+)([^\n#]*)", code):
+        for name, rest in re.findall(r"flatout (lab \w+|\w+)([^\n#]*)", code):
             known = {option for parameter in commands[name].params for option in parameter.opts}
             known |= {option for parameter in commands[name].params for option in parameter.secondary_opts}
             assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", rest)) <= known | {"--help", "-h"}

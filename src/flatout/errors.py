@@ -10,6 +10,7 @@
     │   ├── CardNotFoundError      no card of the catalogue has this name
     │   └── AmbiguousCardError     several cards have this name; holds them
     ├── PlanRefusedError       a plan cannot run this task; says why
+    ├── LabError               a lab cannot be run as it is asked for
     ├── CheckpointError        a run directory or checkpoint cannot be read or written
     └── NonFiniteLossError     the loss became NaN or infinite while training
 
@@ -77,6 +78,10 @@ class PlanRefusedError(FlatoutError):
 
 class SetupTooLongError(PlanRefusedError):
     """A plan was given up because its set-up was foreseen to take too long."""
+
+
+class LabError(FlatoutError, ValueError):
+    """A lab cannot be run as it is asked for."""
 
 
 class CheckpointError(FlatoutError):

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from flatout._version import __version__
-from flatout.cli import advise, devices, doctor, gpus, graph, profile, race, runs, train, watch
+from flatout.cli import advise, devices, doctor, gpus, graph, lab, profile, race, runs, train, watch
 from flatout.cli.message import say
 from flatout.errors import FlatoutError, NonFiniteLossError
 
@@ -34,6 +34,7 @@ app.command(name="train")(train.train)
 app.command(name="race")(race.race)
 app.command(name="graph")(graph.graph)
 app.command(name="profile", context_settings=profile.SETTINGS)(profile.profile)
+app.add_typer(lab.app, name="lab")
 app.command(name="runs")(runs.runs)
 app.command(name="watch")(watch.watch)
 app.command(name="gpus")(gpus.gpus)

@@ -76,10 +76,7 @@ def plot_losses(
     >>> plot_losses("iris.png", [1.1, 0.5, 0.3], title="iris: loss 1.1 → 0.3 in 3 steps")  # doctest: +SKIP
     PosixPath('iris.png')
     """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        found = f"{path.suffix!r}" if path.suffix else "no suffix"
-        raise ValueError(f"a picture's name must end in {', '.join(_FORMATS)}, but {path.name!r} has {found}")
+    path = check_picture(path)
     values = np.asarray(losses, dtype=np.float64).ravel()
     if values.size == 0:
         raise ValueError("there is no loss to draw: losses is empty")
@@ -96,6 +93,19 @@ def plot_losses(
         panel.tick_params(labelbottom=panel is panels[-1])
     panels[-1].set_xlabel("step", color=_QUIET, fontsize=9, loc="right", labelpad=2)
     _save(figure, path)
+    return path
+
+
+def check_picture(path: str | os.PathLike[str]) -> Path:
+    """The file of a picture, if its name ends in a format there is.
+
+    Raises:
+        ValueError: its suffix names another format.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _FORMATS:
+        found = f"{path.suffix!r}" if path.suffix else "no suffix"
+        raise ValueError(f"a picture's name must end in {', '.join(_FORMATS)}, but {path.name!r} has {found}")
     return path
 
 

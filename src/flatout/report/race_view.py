@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from flatout.report import text
+from flatout.report.fitting import Fitting
 from flatout.report.words import Words
 
 Row = Mapping[str, Any]
@@ -72,38 +71,15 @@ def race_table(rows: Sequence[Row], *, now: str = "") -> RenderableType:
     """
     shown = sorted(rows, key=lambda row: _or_last(row.get("predicted_s")))
     running = [Text(f"{now} …", style="dim")] if now else []
-    return Group(_Fitting(shown), *_reasons(shown), *running)
+    styled = [(_cells(row), _style(row)) for row in shown]
+    table = Fitting(_COLUMNS, styled, spare=_SPARE, left=("device", "plan", ""))
+    return Group(table, *_reasons(shown), *running)
 
 
-class _Fitting:
-    """The table with as many columns as the terminal has room for, so that no number is cut."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = list(_COLUMNS)
-        table = _table(self._rows, columns)
-        for spare in _SPARE:
-            if Measurement.get(console, options.update(width=1000), table).maximum <= options.max_width:
-                break
-            columns.remove(spare)
-            table = _table(self._rows, columns)
-        yield table
-
-
-def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, no_wrap=True, justify="left" if name in ("device", "plan", "") else "right")
-    for row in rows:
-        status, won = row.get("status") or "ok", row.get("won")
-        cells = _cells(row)
-        table.add_row(
-            *(Text(cells[name]) for name in columns),
-            style="bold green" if won else "dim" if status != "ok" else None,
-        )
-    return table
+def _style(row: Row) -> str | None:
+    if row.get("won"):
+        return "bold green"
+    return None if (row.get("status") or "ok") == "ok" else "dim"
 
 
 def _cells(row: Row) -> dict[str, str]:

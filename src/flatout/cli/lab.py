@@ -1,0 +1,137 @@
+"""`flatout lab`: the lessons as experiments on this machine, a command a lab."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flatout.cli.message import say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+app = typer.Typer(no_args_is_help=True, help="Ask this machine the questions of a first course: a lab each.")
+
+Device = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="cpu, cuda, cuda:1, mps, gpu; may be given again. All that are here, where none is given."
+    ),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(
+        help="Rounds to measure; as many as --seconds give, where none is given.", show_default=False
+    ),
+]
+Seconds = Annotated[float, typer.Option(min=0, help="Seconds to measure, about, without --rounds.")]
+Picture = Annotated[
+    Path | None, typer.Option(help="Draw the result into this file: .png, .svg or .pdf.", show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document as the last line; the report to stderr.")
+]
+
+
+@app.command(name="logging")
+def logging(
+    every: Annotated[
+        list[int] | None,
+        typer.Option(help="Read the loss after so many epochs; may be given again. 1, 100, 200, 1000, 2000."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a run.")] = 2000,
+    rounds: Rounds = None,
+    seconds: Seconds = 60.0,
+    device: Device = None,
+    picture: Picture = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """What it costs to read the loss: every epoch, every 100, 200, 1,000, 2,000, and never."""
+    _check_picture(picture)
+    from flatout.labs import logging_lab, logging_words
+    from flatout.labs.paired import LEVEL
+    from flatout.labs.places import measured_on, places
+    from flatout.labs.rounds import Effort
+    from flatout.report.logging_view import logging_view
+
+    where = places(device or ())
+    with _progress("training", quiet) as watch:
+        found = logging_lab.run_lab(
+            where.devices,
+            intervals=every or logging_lab.INTERVALS,
+            epochs=epochs,
+            effort=Effort(rounds, seconds),
+            watch=watch,
+        )
+    seen = logging_lab.document(found, epochs=epochs) | {
+        "verdict": logging_words.verdict(found),
+        "lessons": logging_words.lessons(found),
+        "scaled": logging_words.scaled(epochs),
+        "course_epochs": logging_lab.COURSE_EPOCHS,
+        "level": LEVEL,
+        "left_out": list(where.left_out),
+        "measured_on": measured_on(where.devices),
+    }
+    _tell(seen, logging_view, None, picture, quiet, as_json)
+
+
+def _tell(
+    seen: dict[str, Any],
+    view: Callable[[dict[str, Any]], RenderableType],
+    draw: Callable[[Path, dict[str, Any]], object] | None,
+    picture: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """The report for people, the picture, and the document for programs."""
+    if not quiet:
+        from rich.console import Console
+
+        Console(stderr=as_json, highlight=False).print(view(seen))
+    if picture is not None and draw is not None:
+        from flatout.errors import LabError
+
+        try:
+            draw(picture, seen)
+        except OSError as error:
+            raise LabError(f"the picture cannot be drawn into {picture}: {error}") from error
+        if not quiet:
+            typer.echo(f"picture  {picture}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps(seen))
+
+
+@contextmanager
+def _progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], object] | None]:
+    """On standard error, which round it is; Ctrl-C ends the lab without a result."""
+    try:
+        if quiet:
+            yield None
+            return
+        from rich.console import Console
+
+        with Console(stderr=True).status("warming up") as status:
+            yield lambda done, rounds: status.update(f"{what}: round {done + 1} of {rounds}")
+    except KeyboardInterrupt as stop:
+        say("interrupted: the lab has no result")
+        raise typer.Exit(130) from stop
+
+
+def _check_picture(picture: Path | None) -> None:
+    """Before anything is measured."""
+    if picture is None:
+        return
+    from flatout.errors import LabError
+    from flatout.report.curve import check_picture
+
+    try:
+        check_picture(picture)
+    except ValueError as error:
+        raise LabError(str(error)) from error

@@ -1,0 +1,251 @@
+"""How often to read the loss: the iris run as a plain loop, with `.item()` every epoch down to never.
+
+All arms run the same lines; only the interval differs. They take turns in an order drawn anew for each round,
+and are compared round by round.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flatout.errors import LabError
+from flatout.hardware.repeat import Spread, spread_of, synchronize
+from flatout.labs.paired import Interval, interval_of, least_rounds
+from flatout.labs.rounds import Effort, Watch, interleaved
+from flatout.task.builtin import iris
+
+INTERVALS = (1, 100, 200, 1000, 2000)
+COURSE_EPOCHS = 20_000
+
+_LEARNING_RATE = 0.01
+_WARM_UP = 10  # epochs that are not timed: the optimizer's first step, the first gradients
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: where, and after how many epochs the loss is read; None: never."""
+
+    device: str
+    every: int | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One run of an arm: its seconds, and the losses it read."""
+
+    seconds: float
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an arm came to.
+
+    Attributes:
+        every: epochs between two reads; None: never.
+        reads: of the loss in a run, each one a sync.
+        epoch: seconds an epoch takes, over the rounds.
+        against_never: seconds an epoch takes longer than without reads, paired round by round; None for the
+            arm without reads.
+    """
+
+    every: int | None
+    reads: int
+    epoch: Spread
+    against_never: Interval | None
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """What a device came to.
+
+    Attributes:
+        device: for example "cpu" or "cuda:0".
+        rows: the arms, the one that reads most first.
+        a_read: seconds of one read, from all arms: the slope of the time over the count of reads.
+    """
+
+    device: str
+    rows: tuple[Row, ...]
+    a_read: Interval
+
+    @property
+    def never(self) -> Row:
+        """The arm without reads."""
+        return self.rows[-1]
+
+
+Measure = Callable[[Arm, int], Timed]
+
+
+def run_lab(
+    devices: Sequence[torch.device],
+    *,
+    intervals: Sequence[int] = INTERVALS,
+    epochs: int = 2000,
+    effort: Effort | None = None,
+    measure: Measure | None = None,
+    watch: Watch | None = None,
+) -> tuple[OnDevice, ...]:
+    """Time every interval on every device.
+
+    Args:
+        devices: where to train.
+        intervals: epochs between two reads; never is always among the arms.
+        epochs: of a run.
+        effort: how many rounds.
+        measure: trains an arm for so many epochs; None: the loop of `train`, by the clock.
+        watch: called with the rounds that are done and those there will be.
+
+    Raises:
+        LabError: an interval is longer than a run, or there are too few rounds to say anything.
+    """
+    effort = effort or Effort()
+    _check(intervals, epochs, effort)
+    one = measure or _Measure(devices)
+    everies: list[int | None] = [*sorted(set(intervals)), None]
+    arms = [Arm(str(device), every) for device in devices for every in everies]
+    found = interleaved(
+        {arm: lambda arm=arm: one(arm, epochs) for arm in arms},  # type: ignore[misc]
+        effort,
+        watch=watch,
+    )
+    return tuple(
+        on_device(str(device), {every: found[Arm(str(device), every)] for every in everies}, epochs)
+        for device in devices
+    )
+
+
+def on_device(device: str, runs: dict[int | None, list[Timed]], epochs: int) -> OnDevice:
+    """What the runs of a device say: for each interval those of all rounds, in the order of the rounds."""
+    never = [run.seconds for run in runs[None]]
+    rows = []
+    for every, timed in runs.items():
+        seconds = [run.seconds for run in timed]
+        gap = [(mine - bare) / epochs for mine, bare in zip(seconds, never, strict=True)]
+        rows.append(
+            Row(
+                every,
+                len(timed[0].losses),
+                spread_of([each / epochs for each in seconds]),
+                None if every is None else interval_of(gap),
+            )
+        )
+    reads = [float(row.reads) for row in rows]
+    slopes = [slope(reads, [timed[turn].seconds for timed in runs.values()]) for turn in range(len(never))]
+    return OnDevice(device, tuple(rows), interval_of(slopes))
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of the straight line through points, by least squares.
+
+    >>> slope([0, 1, 2], [5.0, 7.0, 9.0])
+    2.0
+    """
+    away = np.asarray(x, dtype=np.float64) - statistics.fmean(x)
+    return float(away @ np.asarray(y, dtype=np.float64) / (away @ away))
+
+
+def train(model: nn.Module, X: Tensor, y: Tensor, epochs: int, every: int) -> list[float]:
+    """The loop that is timed, as a first lesson writes it; returns the losses that were read.
+
+    Args:
+        model: is trained in place.
+        X: measurements, float32 [120, 4].
+        y: species, int64 [120].
+        epochs: full-batch steps.
+        every: read the loss after so many epochs; with more than `epochs`, never.
+    """
+    optimizer = torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE)
+    loss_function = nn.CrossEntropyLoss()
+    losses = []
+    for epoch in range(1, epochs + 1):
+        optimizer.zero_grad()
+        loss = loss_function(model(X), y)
+        loss.backward()
+        optimizer.step()
+        if epoch % every == 0:
+            losses.append(loss.item())
+    return losses
+
+
+class _Measure:
+    """Runs of the real loop, by the clock on the wall; each begins at the same weights."""
+
+    def __init__(self, devices: Sequence[torch.device]) -> None:
+        task = iris()
+        data: tuple[Tensor, Tensor] = task.data
+        self._model = task.model
+        self._data = {str(device): (data[0].to(device), data[1].to(device)) for device in devices}
+
+    def __call__(self, arm: Arm, epochs: int) -> Timed:
+        device = torch.device(arm.device)
+        X, y = self._data[arm.device]
+        model = copy.deepcopy(self._model).to(device)
+        never = epochs + 1
+        train(model, X, y, _WARM_UP, never)
+        gc.collect()
+        synchronize(device)
+        begun = time.perf_counter()
+        losses = train(model, X, y, epochs, arm.every or never)
+        synchronize(device)
+        return Timed(time.perf_counter() - begun, tuple(losses))
+
+
+def _check(intervals: Sequence[int], epochs: int, effort: Effort) -> None:
+    if not intervals or min(intervals) < 1:
+        raise LabError(f"--every must be 1 epoch or more, but is {min(intervals, default=0)}")
+    if max(intervals) > epochs:
+        raise LabError(
+            f"a run of {epochs:,} epochs never reads a loss every {max(intervals):,}; "
+            f"give --epochs {max(intervals)} or more, or shorter intervals with --every"
+        )
+    if effort.rounds is not None and effort.rounds < least_rounds():
+        raise LabError(
+            f"{effort.rounds} rounds cannot tell a difference from noise; "
+            f"give --rounds {least_rounds()} or more"
+        )
+
+
+def document(found: Sequence[OnDevice], *, epochs: int) -> dict[str, Any]:
+    """What was found as one JSON document; times in µs."""
+    return {
+        "lab": "logging",
+        "epochs": epochs,
+        "rounds": found[0].never.epoch.runs,
+        "devices": [
+            {
+                "device": one.device,
+                "rows": [_row_document(row) for row in one.rows],
+                "us_per_read": _micro(one.a_read),
+            }
+            for one in found
+        ],
+    }
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    against = row.against_never
+    return {
+        "every": row.every,
+        "reads": row.reads,
+        "us_per_epoch": 1e6 * row.epoch.median,
+        "quartiles": [1e6 * row.epoch.low, 1e6 * row.epoch.high],
+        "against_never": None if against is None else _micro(against),
+        "only_noise": None if against is None else against.only_noise,
+    }
+
+
+def _micro(interval: Interval) -> dict[str, float]:
+    us = interval.times(1e6)
+    return {"us": us.estimate, "low": us.low, "high": us.high}
