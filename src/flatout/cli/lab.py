@@ -82,6 +82,42 @@ def logging(
     _tell(seen, logging_view, None, picture, quiet, as_json)
 
 
+@app.command(name="crossover")
+def crossover(
+    largest_batch: Annotated[int, typer.Option(help="Batches go from 1 to this.")] = 16_384,
+    largest_width: Annotated[int, typer.Option(help="Widths go from 8 to this.")] = 2048,
+    native: Annotated[
+        bool,
+        typer.Option("--native/--no-native", help="On the CPU, race the plan native against eager, too."),
+    ] = True,
+    rounds: Rounds = None,
+    seconds: Seconds = 30.0,
+    device: Device = None,
+    picture: Picture = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """From what batch and width on a GPU is faster than the CPU, and what a step costs before it computes."""
+    _check_picture(picture)
+    from flatout.labs import crossover_lab, crossover_words, mlp_steps
+    from flatout.labs.places import measured_on, places
+    from flatout.labs.rounds import Effort
+    from flatout.report.crossover_picture import plot_crossover
+    from flatout.report.crossover_view import crossover_view
+
+    asked = crossover_lab.sweeps(largest_batch, largest_width)
+    where = places(device or ())
+    with _progress("training", quiet) as watch:
+        swept, left_out = crossover_lab.run_lab(
+            where.devices, asked, native=native, effort=Effort(rounds, seconds), watch=watch
+        )
+    seen = crossover_words.document(swept, mlp_steps.operators()) | {
+        "left_out": [*where.left_out, *left_out],
+        "measured_on": measured_on(where.devices),
+    }
+    _tell(seen, crossover_view, plot_crossover, picture, quiet, as_json)
+
+
 def _tell(
     seen: dict[str, Any],
     view: Callable[[dict[str, Any]], RenderableType],
