@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flatout.cli import profile_compare
 from flatout.cli.page_file import page_file, write_page
 
 # What comes after the script is the script's own.
@@ -34,7 +35,13 @@ def profile(
     """Run a training script unchanged; show where its steps spend their time, and which lines cost it.
 
     These options come before the script. The exit status is the script's.
+
+    flatout profile compare BEFORE.json AFTER.json shows what changed between two profiles that --json
+    printed. A script that is called compare is run where it is a file: ./compare.
     """
+    if profile_compare.is_meant(script, module=module):
+        given = [*script[1:], *(["--json"] if as_json else [])]
+        profile_compare.app(given, prog_name="flatout profile compare")
     from flatout.profiling.profile import profile_script
 
     page = None if html is None else page_file(html)

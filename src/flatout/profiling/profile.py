@@ -20,8 +20,8 @@ from flatout.profiling.run_script import Outcome, run_script
 from flatout.profiling.spread import spread
 from flatout.profiling.stamps import PARTS, StepTime
 from flatout.profiling.torch_import import WhenTorchLoads
+from flatout.profiling.version import VERSION
 
-VERSION: Final = 1  # of the document; another one where a key changes its meaning
 _STRONG: Final = 1.5  # a distortion that is said
 _SLOWEST: Final = 20  # one step in so many is out of the ordinary
 _SELDOM: Final = 0.3  # a share of the time, taken by these, that is said
