@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flatout.hardware.doctor import Diagnosis
     from flatout.hardware.doctor import diagnose_machine as doctor
     from flatout.hardware.survey import Survey, devices
+    from flatout.profiling.api import profile
     from flatout.racing.race import race
     from flatout.racing.result import Race
     from flatout.step.graph import StepGraph
@@ -67,6 +68,7 @@ _HOMES = {
     "fit": "flatout.training.fit",
     "gpus": "flatout.gpus",
     "load_task": "flatout.task.source",
+    "profile": "flatout.profiling.api",
     "race": "flatout.racing.race",
     "to_device": "flatout.hardware",
     "trace": "flatout.step.trace_task",
@@ -101,6 +103,7 @@ __all__ = [
     "fit",
     "gpus",
     "load_task",
+    "profile",
     "race",
     "to_device",
     "trace",

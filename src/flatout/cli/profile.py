@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -45,20 +47,36 @@ def profile(
     from flatout.profiling.profile import profile_script
 
     page = None if html is None else page_file(html)
-    output, errors = sys.stdout, sys.stderr  # the script may put its own there
-    outcome, seen = profile_script(script, module=module, steps=steps, stop=stop)
-    if seen is not None:
+    output, errors = kept_open(sys.stdout), kept_open(sys.stderr)
+
+    def report(seen: dict[str, Any]) -> None:
         from rich.console import Console
 
         from flatout.report.profile_view import profile_view
 
-        sys.stdout.flush()
-        output.flush()
         Console(file=errors if as_json else output, highlight=False).print(profile_view(seen))
         if as_json:
-            print(json.dumps(seen), file=output, flush=True)
+            print(json.dumps(seen), file=output)
+        output.flush()
+        errors.flush()
         if page is not None:
             from flatout.report.profile_html import profile_html
 
             write_page(page, profile_html(seen))
+
+    outcome, seen = profile_script(script, module=module, steps=steps, stop=stop, last_words=report)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, AttributeError):  # the script may have closed it
+            stream.flush()
+    if seen is not None:
+        report(seen)
     raise typer.Exit(outcome.status)
+
+
+def kept_open(stream: TextIO) -> TextIO:
+    """The stream; the same file by a descriptor of its own where it has one, for the script may close it."""
+    try:
+        descriptor = os.dup(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return stream
+    return open(descriptor, "w", encoding=stream.encoding, errors=stream.errors)  # noqa: PTH123

@@ -37,7 +37,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     Returns:
         "version" and "verdict"; "step": "before_us", "after_us" (medians), "ratio", "low", "high", and
         "changed", which is None where it cannot be told; "parts": for each, and for "all" of them,
-        "before_us" and "after_us" (means), None where it was not there; "findings": "fixed", "new" and "left";
+        "before_us" and "after_us" (means), None where it was not there; "findings": "fixed", "new", "left";
         "predicted": of what was fixed "gain_ms", "low", "high" and "measured_ms", or None where no gain was
         predicted; "differences": in words, of what should be the same.
     """

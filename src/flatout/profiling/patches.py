@@ -24,23 +24,40 @@ class Patches:
     """
 
     def __init__(self) -> None:
-        self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._undo: list[tuple[Any, str, Any, Any, Callable[[Any, Any], None] | None]] = []
 
-    def wrap(self, owner: Any, name: str, make: Callable[[Function], Function]) -> None:
-        """Put `make(original)` in the place of the attribute `name` of a module or class."""
+    def wrap(
+        self,
+        owner: Any,
+        name: str,
+        make: Callable[[Function], Function],
+        then: Callable[[Any, Any], None] | None = None,
+    ) -> None:
+        """Put `make(original)` in the place of the attribute `name` of a module or class.
+
+        Args:
+            owner: the module or class.
+            name: the attribute.
+            make: makes the wrapper.
+            then: told what is there now and what was before, when it is wrapped and when it is restored.
+        """
         original = getattr(owner, name)
         own = vars(owner).get(name, _INHERITED)
         wrapper = functools.wraps(original)(make(original))
         setattr(owner, name, wrapper)
-        self._undo.append((owner, name, own, wrapper))
+        self._undo.append((owner, name, own, wrapper, then))
+        if then is not None:
+            then(wrapper, original)
 
     def restore(self) -> None:
         """Undo all of it; what somebody else has put there since then stays."""
         while self._undo:
-            owner, name, own, wrapper = self._undo.pop()
+            owner, name, own, wrapper, then = self._undo.pop()
             if vars(owner).get(name) is not wrapper:
                 continue
             if own is _INHERITED:
                 delattr(owner, name)
             else:
                 setattr(owner, name, own)
+            if then is not None:
+                then(getattr(owner, name), wrapper)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,9 @@ from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome, run_script
 from flatout.profiling.spread import spread
 from flatout.profiling.stamps import PARTS, StepTime
+from flatout.profiling.step_words import about_steps, child_seconds, no_step, step_notes
+from flatout.profiling.stopping import Stop
+from flatout.profiling.sudden_end import SuddenEnd
 from flatout.profiling.torch_import import WhenTorchLoads
 from flatout.profiling.version import VERSION
 
@@ -30,7 +33,12 @@ _UNSURE: Final = 0.1  # a cost, of the step, that it speaks of where the gain is
 
 
 def profile_script(
-    arguments: Sequence[str], *, module: bool = False, steps: int = 1000, stop: bool = False
+    arguments: Sequence[str],
+    *,
+    module: bool = False,
+    steps: int = 1000,
+    stop: bool = False,
+    last_words: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Run a script unchanged and measure its first steps.
 
@@ -39,6 +47,8 @@ def profile_script(
         module: it is the name of a module.
         steps: measuring ends after so many.
         stop: the script ends then.
+        last_words: given the document where the process ends at once (os._exit, SIGTERM, a script that
+            catches all that would stop it); this then does not return.
 
     Returns:
         How the script ended, and the document of `document`; None in a process that the script has forked.
@@ -46,33 +56,53 @@ def profile_script(
     Raises:
         FlatoutError: there is no such script.
     """
-    before = Path.cwd()
-    recorder = Recorder(steps, stop=stop)
+    folder = Path.cwd()
+    children = child_seconds()
+
+    def seen(outcome: Outcome) -> dict[str, Any]:
+        return document(arguments, recorder, outcome, folder, children=child_seconds() - children)
+
+    def report(outcome: Outcome) -> None:
+        recorder.close()
+        if last_words is not None:
+            last_words(seen(outcome))
+
+    sudden = SuddenEnd(report)
+    ending = Stop(lambda: sudden.now(Outcome(0, "stopped"))) if stop else None
+    recorder = Recorder(steps, stop=ending)
     torch = WhenTorchLoads(recorder.install)
+    sudden.watch()
     torch.watch()
     try:
         outcome = run_script(arguments, module=module)
     finally:
         torch.stop()
+        sudden.stop()
         recorder.close()
     if not recorder.here:
         return outcome, None
-    return outcome, document(arguments, recorder, outcome, before)
+    if ending is not None and ending.wanted and outcome.how == "finished":
+        outcome = Outcome(outcome.status, "stopped")  # it has caught what stopped it
+    return outcome, seen(outcome)
 
 
-def document(arguments: Sequence[str], recorder: Recorder, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def document(
+    arguments: Sequence[str], recorder: Recorder, outcome: Outcome, folder: Path, *, children: float = 0.0
+) -> dict[str, Any]:
     """What was seen; what was not measured is None.
 
-    It has "version" (of the document), "script", "arguments", "outcome", "status", "steps", "windows",
-    "us_per_step", "step_times_us" (`spread`), "breakdown" (each part with "us" and "share"; they add up to
-    the step), "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge),
-    "distortion", "device", "machine", "versions", "ended" (when), "notes" and "verdict".
+    It has "version" (of the document), "script", "arguments", "outcome", "status", "steps", "step_ends_with"
+    ("optimizer", "backward", "forward" or "call"), "backwards_per_step", "windows", "us_per_step",
+    "step_times_us" (`spread`), "breakdown" (each part with "us" and "share"; they add up to the step),
+    "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge), "distortion",
+    "device", "machine", "versions", "ended" (when), "notes" and "verdict".
 
     Args:
         arguments: the script and its own arguments.
         recorder: what it measured.
         outcome: how the script ended.
         folder: files are named relative to it.
+        children: seconds of CPU time that processes which it started have used.
     """
     bare, seldom = ordinary(recorder.bare.steps)
     step = fmean(time.total for time in bare) if bare else None
@@ -86,6 +116,7 @@ def document(arguments: Sequence[str], recorder: Recorder, outcome: Outcome, fol
         "outcome": outcome.how,
         "status": outcome.status,
         "steps": recorder.steps,
+        **about_steps(recorder),
         "windows": {"bare": len(recorder.bare.steps), "lines": recorder.lines.seen.steps},
         "us_per_step": None if step is None else 1e6 * step,
         "step_times_us": spread([time.total for time in recorder.bare.steps], recorder.numbers),
@@ -103,8 +134,8 @@ def document(arguments: Sequence[str], recorder: Recorder, outcome: Outcome, fol
         "versions": surroundings.versions(),
         "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-    seen["notes"] = _notes(seen, recorder, seldom)
-    return seen | {"verdict": verdict(seen)}
+    seen["notes"] = _notes(seen, recorder, seldom) + step_notes(recorder, children)
+    return seen | {"verdict": verdict(seen) if recorder.steps else no_step(children)}
 
 
 def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
@@ -136,9 +167,7 @@ def ordinary(bare: Sequence[StepTime]) -> tuple[list[StepTime], float]:
 
 
 def verdict(seen: Mapping[str, Any]) -> str:
-    """What matters, in one sentence."""
-    if not seen["steps"]:
-        return "No step was seen: the script never called step() of a torch optimizer."
+    """What matters, in one sentence; there was a step at least."""
     step = seen["us_per_step"]
     if step is None:
         return f"Too few steps to measure: {seen['steps']}, and {WARM_UP + SETTLING + 1} are the least."
@@ -178,9 +207,6 @@ def _notes(seen: Mapping[str, Any], recorder: Recorder, seldom: float) -> list[s
         notes.append("the script failed (its traceback is above); this is what was measured until then")
     if seen["outcome"] == "interrupted":
         notes.append("the script was interrupted; this is what was measured until then")
-    if len(recorder.optimizers) > 1:
-        names = ", ".join(recorder.optimizers.values())
-        notes.append(f"{len(recorder.optimizers)} optimizers ({names}); a step is one of the one that leads")
     if seldom > _SELDOM:
         notes.append(
             f"the slowest 5 % of the steps took {100 * seldom:.0f} % of the time, and are not in the split: "

@@ -1,27 +1,32 @@
-"""Tells the steps of a script apart, and lets the windows follow each other: bare, lines, bare, lines, …
+"""Lets the windows follow each other while a script makes its steps: bare, lines, bare, lines, …
 
-A window is what watches some steps (`Window`).
-
-A step ends where the leading optimizer has stepped: the first that does, until it is silent while others
-make eight steps. No two windows are ever open at once, and torch is as it was when all have closed.
+A window is what watches some steps (`Window`); `boundaries` says where they end. No two windows are ever open
+at once, and torch is as it was when all have closed, but for what waits for a better boundary.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import weakref
 from collections.abc import Iterator
 from threading import get_ident
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from flatout.errors import FlatoutError
+from flatout.profiling.boundaries import Boundaries
 from flatout.profiling.lines import Lines
 from flatout.profiling.stamps import Stamps
+from flatout.profiling.stopping import Stop
 
 WARM_UP: Final = 3
 SETTLING: Final = 2  # steps: Python specialises its code anew when functions of torch have been replaced
-_FIRST: Final = (10, 7)  # steps of the first windows, bare and lines
+_FIRST: Final = (7, 6)  # steps of the first windows, bare and lines: 20 steps are enough for both
 _LATER: Final = (31, 17)  # of those that follow; primes, so as not to keep time with what the script does
-_SILENT: Final = 8
+
+
+_at_work: list[Recorder] = []  # one, or none
 
 
 class Window(Protocol):
@@ -46,106 +51,105 @@ class Window(Protocol):
         """The step that began took so long; it counts where it is settled."""
 
 
-class Stopped(BaseException):
-    """Ends a script that is to end with the measuring."""
-
-
 class Recorder:
     """Measures a script while it runs.
 
     Args:
         limit: measuring ends after so many steps.
-        stop: the script ends then.
+        stop: ends the script then, or None.
 
     Attributes:
         steps: the steps seen.
         bare: time stamps. All times of the report come from here.
         lines: which lines of the user do what with tensors.
-        optimizers: the class names of the optimizers that stepped.
         numbers: which step of the script each one of `bare.steps` was, counted from 1.
-        device: where the parameters of the leading optimizer lie, or None.
+        boundaries: where steps end.
+        backwards: calls of backward in each step; `in_closure` of all of them ran within the optimizer.
+        profilers: others that were seen at work.
     """
 
-    def __init__(self, limit: int, *, stop: bool) -> None:
-        self.steps = 0
-        self.optimizers: dict[int, str] = {}
-        self.device: str | None = None
+    def __init__(self, limit: int, *, stop: Stop | None = None) -> None:
         self._limit, self._stop = limit, stop
+        self._thread: int | None = None
+        self._process = os.getpid()
+        self.boundaries = Boundaries(self)
+        self._start()
+        at_fork = weakref.WeakMethod(self.close)
+        os.register_at_fork(after_in_child=lambda: (close := at_fork()) and close())
+
+    def _start(self) -> None:
+        """Nothing was measured."""
+        self.steps = 0
+        self.backwards: list[int] = []
+        self.in_closure = 0
+        self.profilers: set[str] = set()
         self.bare, self.lines = Stamps(), Lines()
         self.numbers: list[int] = []
         self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines}
-        self._handles: list[Any] = []
-        self._done = False
-        self._process = os.getpid()
-        self._thread: int | None = None
-        self._leader: int | None = None
-        self._silent = 0
         self._began: float | None = None
         self._order = _order()
         self._window: Window | None = None
         self._left = WARM_UP
         self._settling = 0
+        self._done = False
 
     @property
     def here(self) -> bool:
         """Whether this is the process it was made in, and not a fork of it."""
         return os.getpid() == self._process
 
-    def install(self) -> None:
-        """Hear of the steps of every optimizer; torch must be loaded."""
-        from torch.optim import optimizer
+    @property
+    def device(self) -> str | None:
+        """The type of the device where the model lies, or None."""
+        return self.boundaries.device
 
-        self._handles = [
-            optimizer.register_optimizer_step_pre_hook(self._before),
-            optimizer.register_optimizer_step_post_hook(self._after),
-        ]
+    def install(self) -> None:
+        """Hear of the steps; torch must be loaded.
+
+        Raises:
+            FlatoutError: another recorder is at work in this process.
+        """
+        if _at_work:
+            raise FlatoutError(
+                "another profile runs in this process, and two would measure each other; end it first, or "
+                "run the script without flatout profile"
+            )
+        _at_work.append(self)
+        self.boundaries.install()
 
     def close(self) -> None:
         """End all measuring and leave torch as it was."""
-        self._end()
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-
-    def _end(self) -> None:
-        """The hooks stay, for torch goes through them at this moment; they do nothing more."""
         self._done = True
+        self.boundaries.remove()
         self._close_window()
+        if self in _at_work:
+            _at_work.remove(self)
+        if self._stop is not None:
+            self._stop.remove()
 
-    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if not self._done and get_ident() == self._thread:
+    def optimizer_begins(self) -> None:
+        if not self._done:
             self.bare.optimizer_begins()
 
-    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        now = perf_counter()
-        if self._done:
-            return
-        if self._thread is None:
-            self._thread = get_ident()
-        if get_ident() != self._thread or not self.here:
-            return
+    def optimizer_ends(self, now: float) -> None:
         self.bare.optimizer_ends(now)
-        if self._leads(optimizer):
-            self._step(now)
-            if self.steps >= self._limit and self._stop:
-                raise Stopped
 
-    def _leads(self, optimizer: Any) -> bool:
-        self.optimizers.setdefault(id(optimizer), type(optimizer).__name__)
-        if self._leader is not None and id(optimizer) != self._leader and self._silent < _SILENT:
-            self._silent += 1
-            return False
-        if id(optimizer) != self._leader:
-            self._began = None  # what has passed is no step of the new leader's
-            self._leader = id(optimizer)
-            self.device = _device(optimizer)
-        self._silent = 0
-        return True
+    def starts_over(self) -> None:
+        self.boundaries.lift()
+        self._close_window()
+        self._start()
+        self.boundaries.lay()
 
-    def _step(self, now: float) -> None:
+    def leader_changes(self) -> None:
+        self._began = None
+        if self._window is not None and self._thread != self.boundaries.thread:
+            self._switch()
+
+    def step_ends(self, now: float) -> None:
         self.steps += 1
         if self._began is not None:
             self._record(now - self._began)
+        self.boundaries.backwards = self.boundaries.in_closure = 0
         self._settling = max(0, self._settling - 1)
         self._left -= 1
         if self.steps >= self._limit:
@@ -157,23 +161,50 @@ class Recorder:
         self._began = perf_counter()  # nothing of the above is in the next step
 
     def _record(self, seconds: float) -> None:
+        self.backwards.append(self.boundaries.backwards)
+        self.in_closure += self.boundaries.in_closure
         if self._window is not None:
             self._window.end(seconds, settled=not self._settling)
             if len(self.bare.steps) > len(self.numbers):
                 self.numbers.append(self.steps)
 
-    def _switch(self) -> None:
+    def _end(self) -> None:
+        """A better boundary may still come, and all begins anew."""
+        self._done = True
+        self.boundaries.lift()
         self._close_window()
+        self.boundaries.rest()
+        if self._stop is not None and not self.boundaries.better_may_come():
+            self._stop.now()
+
+    def _switch(self) -> None:
+        self.boundaries.lift()
+        self._close_window()
+        self.profilers |= _profilers()
         name, self._left = next(self._order)
         self._settling = SETTLING
         window = self._windows[name]
-        window.install(self._thread or get_ident())
+        self._thread = self.boundaries.thread or get_ident()
+        window.install(self._thread)
         self._window = window
+        self.boundaries.lay()
 
     def _close_window(self) -> None:
         if self._window is not None:
             self._window.remove()
             self._window = None
+
+
+def _profilers() -> set[str]:
+    """The profilers and tracers that run in this thread."""
+    import torch
+
+    at_work = {
+        "sys.setprofile": sys.getprofile() is not None,
+        "sys.settrace": sys.gettrace() is not None,
+        "torch.profiler": torch._C._autograd._profiler_enabled(),
+    }
+    return {name for name, works in at_work.items() if works}
 
 
 def _order() -> Iterator[tuple[str, int]]:
@@ -183,10 +214,3 @@ def _order() -> Iterator[tuple[str, int]]:
         yield "bare", bare
         yield "lines", lines
         bare, lines = _LATER
-
-
-def _device(optimizer: Any) -> str | None:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            return str(parameter.device.type)
-    return None

@@ -7,7 +7,9 @@ import io
 import os
 import runpy
 import sys
-from collections.abc import Sequence
+import threading
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -15,10 +17,12 @@ from types import ModuleType, TracebackType
 from typing import Final
 
 from flatout.errors import FlatoutError
-from flatout.profiling.recorder import Stopped
+from flatout.profiling.stopping import Stopped
 from flatout.profiling.user_lines import of_profiler
 
 INTERRUPTED: Final = 130
+Run = Callable[[str, Sequence[str]], None]
+
 _RUNPY: Final = ("runpy.py", "<frozen runpy>")
 
 
@@ -28,7 +32,8 @@ class Outcome:
 
     Attributes:
         status: its exit status.
-        how: "finished", "stopped" after the steps that were asked for, "failed" or "interrupted".
+        how: "finished", "stopped" after the steps that were asked for, "failed", "interrupted" (Ctrl-C),
+            "exited" (os._exit) or "terminated" (SIGTERM).
     """
 
     status: int
@@ -42,19 +47,20 @@ def run_script(arguments: Sequence[str], *, module: bool = False) -> Outcome:
     leaves behind (threads, functions to call at exit) may look at them.
 
     Args:
-        arguments: the script (or the module) and its own arguments.
+        arguments: the script (a file, or a folder or zip file with a __main__.py; or the module) and its own
+            arguments.
         module: it is the name of a module, as for `python -m`.
 
     Raises:
         FlatoutError: there is no such script.
     """
     name = arguments[0]
-    if module:
-        _find_module(name)
-    elif not Path(name).is_file():
-        raise FlatoutError(f"the script must be a Python file, but {name!r} is not a file; pass its path")
+    run = _find_module(name) if module else _find_script(name)
     try:
-        (_run_module if module else _run_file)(name, arguments[1:])
+        try:
+            run(name, arguments[1:])
+        finally:
+            _wait_for_threads()
     except SystemExit as error:
         return Outcome(_exit_status(error), "finished")
     except Stopped:
@@ -63,8 +69,7 @@ def run_script(arguments: Sequence[str], *, module: bool = False) -> Outcome:
         _show(error)
         return Outcome(INTERRUPTED, "interrupted")
     except BaseException as error:  # noqa: BLE001  whatever the script raises is shown, as Python does
-        _show(error)
-        return Outcome(1, "failed")
+        return Outcome(_show(error), "failed")
     return Outcome(0, "finished")
 
 
@@ -82,12 +87,37 @@ def _run_file(name: str, arguments: Sequence[str]) -> None:
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
+def _run_main(name: str, arguments: Sequence[str]) -> None:
+    """Run the __main__.py in a folder or a zip file."""
+    sys.argv = [name, *arguments]
+    if sys.path and not sys.flags.safe_path:
+        del sys.path[0]  # runpy puts the folder there
+    runpy.run_path(name, run_name="__main__")
+
+
 def _run_module(name: str, arguments: Sequence[str]) -> None:
     sys.argv = [name, *arguments]  # runpy puts the file there
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
-def _find_module(name: str) -> None:
+def _find_script(name: str) -> Run:
+    path = Path(name)
+    if path.is_dir():
+        main = (path / "__main__.py").is_file()
+    elif path.is_file():
+        main = zipfile.is_zipfile(path)
+        if not main:
+            return _run_file
+    else:
+        raise FlatoutError(f"the script must be a Python file, but {name!r} is not a file; pass its path")
+    if not main:
+        raise FlatoutError(
+            f"a folder is run by its __main__.py, but {name!r} has none; pass the script in it"
+        )
+    return _run_main
+
+
+def _find_module(name: str) -> Run:
     _set_path(str(Path.cwd()))
     try:
         found = importlib.util.find_spec(name) is not None
@@ -95,6 +125,7 @@ def _find_module(name: str) -> None:
         found = False
     if not found:
         raise FlatoutError(f"-m takes the name of a module that can be imported from here, but got {name!r}")
+    return _run_module
 
 
 def _set_path(folder: str) -> None:
@@ -111,10 +142,28 @@ def _exit_status(error: SystemExit) -> int:
     return 1
 
 
-def _show(error: BaseException) -> None:
-    """Its traceback, without the frames that are flatout's."""
+def _wait_for_threads() -> None:
+    """Until those have ended for which Python would wait, too."""
+    here = threading.current_thread()
+    while others := [one for one in threading.enumerate() if one is not here and not one.daemon]:
+        for one in others:
+            one.join()
+
+
+def _show(error: BaseException) -> int:
+    """Its traceback, without the frames that are flatout's; returns the exit status."""
     _strip(error, set())
-    sys.excepthook(type(error), error, error.__traceback__)
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit as leaving:
+        return _exit_status(leaving)
+    except BaseException as broken:  # noqa: BLE001  a hook of the script's own; Python says so, too
+        _strip(broken, set())
+        print("Error in sys.excepthook:", file=sys.stderr)  # noqa: T201
+        sys.__excepthook__(type(broken), broken, broken.__traceback__)
+        print("\nOriginal exception was:", file=sys.stderr)  # noqa: T201
+        sys.__excepthook__(type(error), error, error.__traceback__)
+    return 1
 
 
 def _strip(error: BaseException | None, done: set[int]) -> None:

@@ -40,7 +40,7 @@ def user_line(frame: FrameType) -> Line:
 def of_library(file: str) -> bool:
     """Whether a file is Python's, an installed package's, or flatout's own."""
     if file.startswith("<"):
-        return not file.startswith("<ipython")
+        return not file.startswith(("<ipython", "<stdin>", "<python-input"))
     return os.path.realpath(file).startswith((*_LIBRARIES, _FLATOUT))
 
 

@@ -1,0 +1,94 @@
+"""`flatout.profile`: around a block, of a function, and in a notebook."""
+
+import json
+
+import pytest
+import torch
+
+import flatout
+
+
+@pytest.fixture
+def step():
+    model = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step():
+        optimizer.zero_grad()
+        loss = model(torch.ones(8, 4)).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def test_a_block(step):
+    with flatout.profile() as p:
+        for _ in range(20):
+            step()
+    assert sum(part["share"] for part in p.breakdown.values()) == pytest.approx(1)
+    (found,) = p.findings
+    assert (found.kind, found.count) == ("item", 1)
+    assert found.file.endswith("test_profile_api.py")
+    assert json.loads(p.json()) == p.document
+    assert p.document["outcome"] == "finished"
+    assert str(p).splitlines()[0] == p.document["verdict"][: len(str(p).splitlines()[0])]
+    assert ".item()" in p._repr_html_()
+
+
+def test_a_function_that_makes_a_step(step):
+    p = flatout.profile(step, steps=25)
+    assert (p.document["steps"], p.document["step_ends_with"]) == (25, "call")
+    assert p.document["script"].endswith("step")
+    assert [one.kind for one in p.findings] == ["item"]
+    assert p.breakdown["optimizer"]["us"] > 0
+    assert p.document["device"] == "cpu"
+
+
+def test_a_function_without_an_optimizer():
+    model = torch.nn.Linear(4, 1)
+    p = flatout.profile(lambda: model(torch.ones(8, 4)), steps=21)
+    assert (p.document["steps"], p.document["device"]) == (21, "cpu")
+    assert p.document["windows"]["lines"] > 0
+    assert p.breakdown["forward"]["us"] > 0
+
+
+def test_an_error_in_the_block_is_the_blocks_own(step):
+    p = flatout.profile()
+    with pytest.raises(ZeroDivisionError), p:
+        for _ in range(20):
+            step()
+        1 / 0  # noqa: B018
+    assert p.document["outcome"] == "failed"
+    assert p.document["us_per_step"] > 0
+    with flatout.profile():  # nothing is left of it
+        pass
+
+
+@pytest.mark.parametrize("name", ["<ipython-input-3-0123abc>", "/tmp/ipykernel_12/345.py", "<stdin>"])
+def test_lines_of_a_notebook_are_the_users(name):
+    cell = "for _ in range(20):\n    model(x).sum().item()\n"
+    space = {"model": torch.nn.Linear(4, 1), "x": torch.ones(8, 4)}
+    with flatout.profile() as p:
+        exec(compile(cell, name, "exec"), space)
+    (found,) = p.findings
+    assert (found.file, found.line) == (name, 2)
+
+
+def test_one_profile_at_a_time(step):
+    with flatout.profile() as p:
+        with pytest.raises(flatout.FlatoutError, match="another profile runs"):
+            flatout.profile(step)
+        with pytest.raises(flatout.FlatoutError, match="has ended"):
+            p.breakdown  # noqa: B018
+        for _ in range(20):
+            step()
+    assert p.document["steps"] == 20
+    with pytest.raises(flatout.FlatoutError, match="one block"), p:
+        pass
+
+
+def test_steps_must_be_some(step):
+    with pytest.raises(flatout.FlatoutError, match="at least 1, but got 0"):
+        flatout.profile(step, steps=0)
