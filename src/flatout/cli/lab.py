@@ -59,6 +59,7 @@ def logging(
     from flatout.labs.paired import LEVEL
     from flatout.labs.places import measured_on, places
     from flatout.labs.rounds import Effort
+    from flatout.report.logging_picture import plot_logging
     from flatout.report.logging_view import logging_view
 
     where = places(device or ())
@@ -72,6 +73,7 @@ def logging(
         )
     seen = logging_lab.document(found, epochs=epochs) | {
         "verdict": logging_words.verdict(found),
+        "title": logging_words.title(found),
         "lessons": logging_words.lessons(found),
         "scaled": logging_words.scaled(epochs),
         "course_epochs": logging_lab.COURSE_EPOCHS,
@@ -79,7 +81,7 @@ def logging(
         "left_out": list(where.left_out),
         "measured_on": measured_on(where.devices),
     }
-    _tell(seen, logging_view, None, picture, quiet, as_json)
+    _tell(seen, logging_view, plot_logging, picture, quiet, as_json)
 
 
 @app.command(name="crossover")
@@ -116,6 +118,28 @@ def crossover(
         "measured_on": measured_on(where.devices),
     }
     _tell(seen, crossover_view, plot_crossover, picture, quiet, as_json)
+
+
+@app.command(name="call")
+def call(
+    rounds: Rounds = None,
+    seconds: Seconds = 10.0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """What self.fc1(x) does that self.fc1.forward(x) does not, and what that costs."""
+    import torch
+
+    from flatout.labs import call_lab
+    from flatout.labs.places import measured_on
+    from flatout.labs.rounds import Effort
+    from flatout.report.call_view import call_view
+
+    with _progress("calling", quiet) as watch:
+        rows = call_lab.timed(effort=Effort(rounds, seconds), watch=watch)
+        seen = call_lab.document(call_lab.observed(), rows)
+    seen |= {"left_out": [], "measured_on": measured_on([torch.device("cpu")])}
+    _tell(seen, call_view, None, None, quiet, as_json)
 
 
 def _tell(

@@ -54,13 +54,15 @@ class Row:
     Attributes:
         every: epochs between two reads; None: never.
         reads: of the loss in a run, each one a sync.
-        epoch: seconds an epoch takes, over the rounds.
+        runs: seconds an epoch takes, in each round.
+        epoch: their spread.
         against_never: seconds an epoch takes longer than without reads, paired round by round; None for the
             arm without reads.
     """
 
     every: int | None
     reads: int
+    runs: tuple[float, ...]
     epoch: Spread
     against_never: Interval | None
 
@@ -131,13 +133,14 @@ def on_device(device: str, runs: dict[int | None, list[Timed]], epochs: int) -> 
     never = [run.seconds for run in runs[None]]
     rows = []
     for every, timed in runs.items():
-        seconds = [run.seconds for run in timed]
-        gap = [(mine - bare) / epochs for mine, bare in zip(seconds, never, strict=True)]
+        an_epoch = tuple(run.seconds / epochs for run in timed)
+        gap = [mine - bare / epochs for mine, bare in zip(an_epoch, never, strict=True)]
         rows.append(
             Row(
                 every,
                 len(timed[0].losses),
-                spread_of([each / epochs for each in seconds]),
+                an_epoch,
+                spread_of(list(an_epoch)),
                 None if every is None else interval_of(gap),
             )
         )
@@ -241,6 +244,7 @@ def _row_document(row: Row) -> dict[str, Any]:
         "reads": row.reads,
         "us_per_epoch": 1e6 * row.epoch.median,
         "quartiles": [1e6 * row.epoch.low, 1e6 * row.epoch.high],
+        "runs_us": [1e6 * run for run in row.runs],
         "against_never": None if against is None else _micro(against),
         "only_noise": None if against is None else against.only_noise,
     }

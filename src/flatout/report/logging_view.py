@@ -13,10 +13,9 @@ from flatout.report.lab_view import Seen, lab_view, micro, signed
 from flatout.report.words import Words
 
 _COLUMNS: Final = (
-    "device", "loss read", "reads", "an epoch", "quartiles, µs", "20,000 epochs", "against never, µs",
-    "from … to, µs", "",
+    "device", "loss read", "reads", "an epoch", "quartiles, µs", "against never, µs", "from … to, µs", "",
 )  # fmt: skip
-_SPARE: Final = ("20,000 epochs", "reads", "quartiles, µs", "from … to, µs")
+_SPARE: Final = ("reads", "quartiles, µs", "from … to, µs")
 
 
 def logging_view(seen: Seen) -> RenderableType:
@@ -30,11 +29,7 @@ def logging_view(seen: Seen) -> RenderableType:
 
 
 def _parts(seen: Seen) -> Iterator[RenderableType]:
-    rows = [
-        (_cells(one["device"], row, seen["course_epochs"]), _style(row))
-        for one in seen["devices"]
-        for row in one["rows"]
-    ]
+    rows = [(_cells(one["device"], row), _style(row)) for one in seen["devices"] for row in one["rows"]]
     yield Fitting(_COLUMNS, rows, spare=_SPARE, left=("device", "loss read", ""))
     yield Words(
         f"{seen['rounds']} rounds, the order drawn anew for each. {seen['scaled']} Against never: compared "
@@ -45,13 +40,13 @@ def _parts(seen: Seen) -> Iterator[RenderableType]:
     yield ""
     for one in seen["devices"]:
         yield Words(f"One read on {one['device']}: {_cost(one['us_per_read'])}", "bold")
+        yield Words(_course(one["rows"], seen["course_epochs"]))
     yield Words(
-        "The slope of the time of a run over its count of reads: all arms, round by round.",
-        "dim",
+        "A read: the slope of the time of a run over its count of reads, all arms, round by round.", "dim"
     )
 
 
-def _cells(device: str, row: dict[str, Any], course_epochs: int) -> dict[str, str]:
+def _cells(device: str, row: dict[str, Any]) -> dict[str, str]:
     low, high = row["quartiles"]
     against = row["against_never"]
     cells = {
@@ -60,7 +55,6 @@ def _cells(device: str, row: dict[str, Any], course_epochs: int) -> dict[str, st
         "reads": text.count(row["reads"]),
         "an epoch": micro(row["us_per_epoch"]),
         "quartiles, µs": f"{text.number(_short(low))}–{text.number(_short(high))}",
-        "20,000 epochs": micro(row["us_per_epoch"] * course_epochs),
         "against never, µs": "",
         "from … to, µs": "",
         "": "",
@@ -72,6 +66,14 @@ def _cells(device: str, row: dict[str, Any], course_epochs: int) -> dict[str, st
             "": "only noise" if row["only_noise"] else "real",
         }
     return cells
+
+
+def _course(rows: list[dict[str, Any]], epochs: int) -> str:
+    often, never = (micro(row["us_per_epoch"] * epochs) for row in (rows[0], rows[-1]))
+    return (
+        f"The {epochs:,} epochs of the course would take {often} here with a read "
+        f"{_every(rows[0]['every'])}, {never} with none."
+    )
 
 
 def _style(row: dict[str, Any]) -> str | None:
