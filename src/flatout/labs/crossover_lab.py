@@ -238,7 +238,8 @@ def _is_asked(first: Curve, second: Curve) -> bool:
 
 
 def _crossing(sweep: Sweep, first: Curve, second: Curve) -> Crossing:
-    size = crossing_of(sweep.sizes, first.times, second.times)
+    work = crossing_of([sweep.work(size) for size in sweep.sizes], first.times, second.times)
+    size = Interval(*(sweep.size_of(end) for end in (work.estimate, work.low, work.high)))
     by_fit = None
     if size.estimate > sweep.sizes[-1]:
         gained = first.line.slope.estimate - second.line.slope.estimate

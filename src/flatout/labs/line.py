@@ -21,8 +21,9 @@ LEVEL = 0.95
 """Of the intervals of this file."""
 
 _TENTH = 0.1
-_ITERATIONS = 80
+_ITERATIONS = 40
 _DRAWS = 400
+_BETWEEN = 16  # places from one size to the next where curves are compared
 _FAR_BELOW = 12.0  # in the logarithm: a share of the time that nobody could measure
 
 
@@ -85,8 +86,8 @@ def medians_of_draws(times: Floats, seed: int = 0) -> Floats:
 def crossing_of(x: Sequence[float], first: Floats, second: Floats, seed: int = 0) -> Interval:
     """The size from which on the second is faster than the first.
 
-    Between two measured sizes it is read off straight lines in the logarithms. 0: the second is faster at
-    every size; infinity: not yet at the largest.
+    Each curve is its line, bent so that it goes through what was measured: the factor between the two is
+    interpolated from size to size. 0: the second is faster at every size; infinity: not yet at the largest.
 
     Args:
         x: the sizes, [sizes], rising.
@@ -99,14 +100,26 @@ def crossing_of(x: Sequence[float], first: Floats, second: Floats, seed: int = 0
         10.0
     """
     sizes = np.asarray(x, dtype=np.float64)
-    measured = _crossings(sizes, np.median(first, axis=0)[None], np.median(second, axis=0)[None])
-    drawn = _crossings(sizes, medians_of_draws(first, seed), medians_of_draws(second, seed))
-    return _interval(np.concatenate([measured, drawn]))
+    fine = np.exp(
+        np.interp(np.arange(_BETWEEN * (len(sizes) - 1) + 1) / _BETWEEN, range(len(sizes)), np.log(sizes))
+    )
+    ahead = _bent(sizes, first, fine, seed) - _bent(sizes, second, fine, seed)
+    return _interval(_crossings(fine, ahead))
 
 
-def _crossings(sizes: Floats, first: Floats, second: Floats) -> Floats:
-    """For each row where the second curve falls below the first for good."""
-    ahead = np.log(first / second)  # above 0 where the second is faster
+def _bent(sizes: Floats, times: Floats, fine: Floats, seed: int) -> Floats:
+    """Logarithms of the seconds at fine sizes, of the medians and of those of each draw: [1 + draws, fine]."""
+    medians = np.concatenate([np.median(times, axis=0)[None], medians_of_draws(times, seed)])
+    fixed, slope = (part[:, None] for part in _fit(sizes, medians))
+    away = np.log(medians / (fixed + slope * sizes))
+    places = np.log(sizes)
+    hats = np.array([np.interp(np.log(fine), places, row) for row in np.eye(len(sizes))])
+    bent: Floats = np.log(fixed + slope * fine) + away @ hats
+    return bent
+
+
+def _crossings(sizes: Floats, ahead: Floats) -> Floats:
+    """For each row where the second curve falls below the first for good: is ahead (above 0) from there on."""
     found = np.empty(len(ahead))
     for row, gain in enumerate(ahead):
         behind = np.flatnonzero(gain <= 0)

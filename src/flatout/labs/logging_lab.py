@@ -7,8 +7,6 @@ and are compared round by round.
 from __future__ import annotations
 
 import copy
-import gc
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 
 from flatout.errors import LabError
 from flatout.hardware.repeat import Spread, spread_of, synchronize
-from flatout.labs.paired import Interval, interval_of, least_rounds
+from flatout.labs.paired import Interval, interval_of, least_rounds, slope_of
 from flatout.labs.rounds import Effort, Watch, interleaved
 from flatout.task.builtin import iris
 
@@ -74,7 +72,7 @@ class OnDevice:
     Attributes:
         device: for example "cpu" or "cuda:0".
         rows: the arms, the one that reads most first.
-        a_read: seconds of one read, from all arms: the slope of the time over the count of reads.
+        a_read: seconds of one read: the slope of the time over the count of reads, from all arms.
     """
 
     device: str
@@ -144,19 +142,8 @@ def on_device(device: str, runs: dict[int | None, list[Timed]], epochs: int) -> 
                 None if every is None else interval_of(gap),
             )
         )
-    reads = [float(row.reads) for row in rows]
-    slopes = [slope(reads, [timed[turn].seconds for timed in runs.values()]) for turn in range(len(never))]
-    return OnDevice(device, tuple(rows), interval_of(slopes))
-
-
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of the straight line through points, by least squares.
-
-    >>> slope([0, 1, 2], [5.0, 7.0, 9.0])
-    2.0
-    """
-    away = np.asarray(x, dtype=np.float64) - statistics.fmean(x)
-    return float(away @ np.asarray(y, dtype=np.float64) / (away @ away))
+    seconds = np.array([[run.seconds for run in timed] for timed in runs.values()]).T
+    return OnDevice(device, tuple(rows), slope_of([row.reads for row in rows], seconds))
 
 
 def train(model: nn.Module, X: Tensor, y: Tensor, epochs: int, every: int) -> list[float]:
@@ -197,7 +184,6 @@ class _Measure:
         model = copy.deepcopy(self._model).to(device)
         never = epochs + 1
         train(model, X, y, _WARM_UP, never)
-        gc.collect()
         synchronize(device)
         begun = time.perf_counter()
         losses = train(model, X, y, epochs, arm.every or never)

@@ -63,11 +63,11 @@ def _of_device(one: OnDevice) -> str:
     less = (
         "read less often, no difference is more than noise"
         if not rest
-        else f"so do those that read {_listed(rest)}; the others differ by no more than noise"
+        else f"{_listed(rest)} makes a difference, too; else there is none beyond noise"
     )
     return (
-        f"on {one.device} an epoch that reads its loss {_every(frequent)} takes "
-        f"{text.seconds(_two(abs(against.estimate)))} ({share} %) {sign} than one that never does, and {less}"
+        f"on {one.device} reading the loss {_every(frequent)} makes an epoch "
+        f"{text.seconds(_two(abs(against.estimate)))} ({share} %) {sign}, and {less}"
     )
 
 
@@ -101,6 +101,4 @@ def scaled(epochs: int) -> str:
     """How the runs relate to the course's."""
     if epochs == COURSE_EPOCHS:
         return f"A run is {epochs:,} epochs, as in the course."
-    return (
-        f"A run is {epochs:,} epochs; the course trains {COURSE_EPOCHS:,}, worked out from it in that column."
-    )
+    return f"A run is {epochs:,} epochs; the course trains {COURSE_EPOCHS:,}."

@@ -42,7 +42,9 @@ def _parts(seen: Seen) -> Iterator[RenderableType]:
         yield Words(f"One read on {one['device']}: {_cost(one['us_per_read'])}", "bold")
         yield Words(_course(one["rows"], seen["course_epochs"]))
     yield Words(
-        "A read: the slope of the time of a run over its count of reads, all arms, round by round.", "dim"
+        "A read: the slope of the time over the count of reads, between the arm that reads most and each "
+        "other one, round by round; the middle of all.",
+        "dim",
     )
 
 

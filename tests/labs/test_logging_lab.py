@@ -1,0 +1,111 @@
+"""The lab on reading the loss: the loop itself, and what is made of its times."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from flatout.errors import LabError
+from flatout.labs.logging_lab import Timed, document, run_lab, train
+from flatout.labs.logging_words import lessons, title, verdict
+from flatout.labs.rounds import Effort
+from flatout.task.builtin import iris
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
+
+def measured(read_costs, *, seed=0, noise=0.02, epochs_cost=100e-6):
+    """A machine: an epoch takes so long, a read costs so much, and both drift and jitter with long tails."""
+    random = np.random.default_rng(seed)
+    clock = [0]
+
+    def measure(arm, epochs):
+        reads = 0 if arm.every is None else epochs // arm.every
+        clock[0] += 1
+        drift = 1 + 0.1 * np.sin(clock[0] / 40)
+        jitter = 1 + noise * abs(random.standard_t(2))
+        seconds = (epochs * epochs_cost + reads * read_costs[arm.device]) * drift * jitter
+        return Timed(float(seconds), (0.5,) * reads)
+
+    return measure
+
+
+def lab(read_costs, rounds=12, **options):
+    devices = [torch.device(name) for name in read_costs]
+    return run_lab(devices, effort=Effort(rounds=rounds), measure=measured(read_costs, **options))
+
+
+def test_reading_changes_nothing_that_is_computed():
+    task = iris()
+    X, y = task.data
+    every, tenth, never = (train(copy.deepcopy(task.model), X, y, 40, n) for n in (1, 10, 41))
+    assert (len(every), len(tenth), never) == (40, 4, [])
+    assert tenth == every[9::10]
+    assert every[-1] < every[0]
+
+
+def test_the_real_loop_on_the_cpu():
+    (found,) = run_lab([CPU], intervals=[3, 1], epochs=6, effort=Effort(rounds=8))
+    assert [(row.every, row.reads) for row in found.rows] == [(1, 6), (3, 2), (None, 0)]
+    assert all(len(row.runs) == 8 and min(row.runs) > 0 for row in found.rows)
+    assert found.never.against_never is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_the_real_loop_on_a_gpu_costs_a_wait_a_read():
+    (found,) = run_lab([GPU], intervals=[1, 100], epochs=300, effort=Effort(rounds=10))
+    assert [row.reads for row in found.rows] == [300, 3, 0]
+    assert found.a_read.high > 0
+
+
+def test_noise_is_called_noise_in_nineteen_of_twenty_tables():
+    """Each table has five differences; one false alarm among them would already mislead."""
+    tables = [lab({"cpu": 0.0}, seed=seed)[0] for seed in range(150)]
+    misled = sum(
+        any(row.against_never and not row.against_never.only_noise for row in t.rows) for t in tables
+    )
+    assert misled <= 0.05 * 150
+    assert sum(not table.a_read.only_noise for table in tables) <= 0.03 * 150
+
+
+def test_the_cost_of_a_read_is_found_where_there_is_one():
+    tables = [lab({"cpu": 10e-6}, rounds=25, seed=seed)[0] for seed in range(40)]
+    assert sum(not table.rows[0].against_never.only_noise for table in tables) >= 38
+    assert sum(table.rows[3].against_never.only_noise for table in tables) >= 38  # two reads in a run
+    # The jitter makes a read, too, longer than its least: by a tenth at the most.
+    assert sum(table.a_read.low <= 1.1 * 10e-6 and table.a_read.high >= 10e-6 for table in tables) >= 38
+
+
+def test_the_verdict_says_which_device_waits():
+    found = lab({"cpu": 0.0, "cuda:0": 50e-6}, rounds=20)
+    said = verdict(found)
+    cpu, gpu = said.split(";")
+    assert cpu.startswith("On cpu reading the loss every epoch or never is the same within the noise")
+    assert "on cuda:0 reading the loss every epoch makes an epoch" in gpu
+    assert "longer" in gpu and gpu.endswith("no difference is more than noise.")
+    assert "on cuda:0" in title(found)
+    assert any("loss.detach()" in lesson for lesson in lessons(found))
+    assert "beyond noise" in title(lab({"cpu": 0.0}))
+
+
+def test_the_document_has_counts_differences_and_the_cost_of_a_read():
+    (one,) = document(lab({"cuda:0": 50e-6}, rounds=20), epochs=2000)["devices"]
+    assert [row["reads"] for row in one["rows"]] == [2000, 20, 10, 2, 1, 0]
+    assert [row["only_noise"] for row in one["rows"]] == [False, True, True, True, True, None]
+    assert one["us_per_read"]["low"] < 55 and one["us_per_read"]["high"] > 50
+    assert all(len(row["runs_us"]) == 20 for row in one["rows"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"intervals": [1, 200], "epochs": 100}, "give --epochs 200 or more"),
+        ({"intervals": [0]}, "--every must be 1 epoch or more, but is 0"),
+        ({"effort": Effort(rounds=7)}, "give --rounds 8 or more"),
+    ],
+)
+def test_what_cannot_say_anything_is_refused(options, message):
+    with pytest.raises(LabError, match=message):
+        run_lab([CPU], **options)
