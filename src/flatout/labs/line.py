@@ -108,7 +108,7 @@ def crossing_of(x: Sequence[float], first: Floats, second: Floats, seed: int = 0
 
 
 def _bent(sizes: Floats, times: Floats, fine: Floats, seed: int) -> Floats:
-    """Logarithms of the seconds at fine sizes, of the medians and of those of each draw: [1 + draws, fine]."""
+    """Logarithms of the seconds at fine sizes, of the medians and of each draw's: [1 + draws, fine]."""
     medians = np.concatenate([np.median(times, axis=0)[None], medians_of_draws(times, seed)])
     fixed, slope = (part[:, None] for part in _fit(sizes, medians))
     away = np.log(medians / (fixed + slope * sizes))
@@ -119,7 +119,7 @@ def _bent(sizes: Floats, times: Floats, fine: Floats, seed: int) -> Floats:
 
 
 def _crossings(sizes: Floats, ahead: Floats) -> Floats:
-    """For each row where the second curve falls below the first for good: is ahead (above 0) from there on."""
+    """For each row where the second curve falls below the first for good: from there on it is ahead (> 0)."""
     found = np.empty(len(ahead))
     for row, gain in enumerate(ahead):
         behind = np.flatnonzero(gain <= 0)
