@@ -78,8 +78,9 @@ def test_the_script_computes_what_it_computes_without(loop):
 
 def test_the_line_that_reads_the_loss_is_found_and_counted(loop):
     seen = document(loop[1])
-    (found,) = seen["findings"]
+    found, printed = sorted(seen["findings"], key=lambda one: one["kind"])
     assert (found["kind"], found["file"], found["line"]) == ("item", "train.py", ITEM_LINE)
+    assert (printed["kind"], printed["line"], printed["count"]) == ("log", ITEM_LINE, 1)
     assert found["count"] == 1
     assert found["share"] == pytest.approx(1e3 * found["ms_per_step"] / seen["us_per_step"])
     assert 0 <= found["gain_low"] <= found["gain_ms"] <= found["gain_high"]
@@ -104,6 +105,7 @@ def test_the_report_begins_with_the_verdict_and_fits_a_screen(loop):
     assert len(lines) <= 24
     assert lines[0] == seen["verdict"][: len(lines[0])]
     assert any(line.startswith(f"train.py:{ITEM_LINE}  .item(): ") for line in lines)
+    assert any(line.startswith(f"train.py:{ITEM_LINE}  printing or logging: ") for line in lines)
 
 
 def test_a_loader_over_tensors_is_found_at_its_loop(tmp_path):
@@ -167,7 +169,7 @@ def test_losses_kept_with_their_graph(tmp_path):
     kept = LOOP.replace("print(repr(loss.item()))", "losses.append(loss)")
     kept = kept.replace("import sys\n", "losses = []\n")
     (found,) = document(profile(tmp_path, kept, "--json"))["findings"]
-    assert (found["kind"], found["line"], found["ms_per_step"]) == ("kept-graph", 13, None)
+    assert (found["kind"], found["line"], found["ms_per_step"]) == ("kept-graph", 15, None)
 
 
 def test_a_script_that_fails_shows_its_own_traceback(tmp_path):
@@ -292,19 +294,18 @@ def test_torch_is_afterwards_what_it_was(tmp_path):
 
 
 RESTORED = """\
+import builtins, json, logging
 import torch
 from torch.optim import optimizer
 from torch.utils.data import dataloader
 loaders = (dataloader.DataLoader, dataloader._BaseDataLoaderIter)
-owners = (torch.Tensor, torch.nn.Module, torch.autograd, *loaders)
+owners = (torch.Tensor, torch.nn.Module, torch.autograd, torch, logging.Logger, builtins, json, *loaders)
 before = [dict(vars(owner)) for owner in owners]
-make = torch.tensor
 hooks = (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
 from flatout.profiling.profile import profile_script
 outcome, seen = profile_script(["train.py"], steps=15)  # ends within a window of lines
 assert outcome.status == 0 and seen["windows"]["lines"] > 0
 assert [dict(vars(owner)) for owner in owners] == before
-assert torch.tensor is make
 assert hooks == (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
 print("restored")
 """

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from flatout.profiling.lines import Seen
 from flatout.profiling.stamps import StepTime
+from flatout.profiling.watch.compiled import Recompiled
+from flatout.profiling.watch.passes import Passes
+from flatout.profiling.watch.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -16,22 +18,37 @@ class Evidence:
 
     Attributes:
         bare: the ordinary steps of the bare windows.
+        every: all steps of the bare windows.
         seen: what the windows of lines saw.
+        passes: how models were called, in every window.
         device: the type of the device where the model lies, or None.
         detach_s: seconds that `loss.detach()` and `append` take, which a read put off costs instead.
         clock_s: seconds that reading the clock adds to every call that is timed.
+        cpus: how many CPUs this process can keep busy, or None.
+        threads: with how many torch computes.
+        recompiled: what torch.compile compiled again after the warm-up.
     """
 
     bare: Sequence[StepTime]
+    every: Sequence[StepTime]
     seen: Seen
+    passes: Passes
     device: str | None
     detach_s: float
     clock_s: float
+    cpus: float | None
+    threads: int
+    recompiled: Sequence[Recompiled] = ()
 
     @property
     def step_s(self) -> float:
         """Seconds of an ordinary step."""
         return fmean(time.total for time in self.bare)
+
+    @property
+    def mean_s(self) -> float:
+        """Seconds of a step where all count, also those out of the ordinary: for what is seldom."""
+        return self.passes.seconds / self.passes.steps if self.passes.steps else self.step_s
 
     @property
     def on_cpu(self) -> bool:

@@ -11,6 +11,7 @@ from statistics import fmean, median
 from time import perf_counter
 from typing import Any, Final
 
+from flatout.hardware.cpu import cpu
 from flatout.profiling import surroundings
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.excerpt import excerpt
@@ -24,6 +25,7 @@ from flatout.profiling.stopping import Stop
 from flatout.profiling.sudden_end import SuddenEnd
 from flatout.profiling.torch_import import WhenTorchLoads
 from flatout.profiling.version import VERSION
+from flatout.profiling.watch.compiled import recompiled
 
 _STRONG: Final = 1.5  # a distortion that is said
 _SLOWEST: Final = 20  # one step in so many is out of the ordinary
@@ -142,8 +144,21 @@ def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
     """What the rules judge by, or None where too little was measured for any."""
     if not bare or not recorder.lines.seen.steps:
         return None
+    import torch
+
     detach_s, clock_s = _costs()
-    return Evidence(bare, recorder.lines.seen, recorder.device, detach_s, clock_s)
+    return Evidence(
+        bare,
+        recorder.bare.steps,
+        recorder.lines.seen,
+        recorder.passes,
+        recorder.device,
+        detach_s,
+        clock_s,
+        cpus=cpu().usable_cpus,
+        threads=torch.get_num_threads(),
+        recompiled=recompiled(recorder.warm_at, recorder.ended_at),
+    )
 
 
 def _distortion(times: Sequence[float], bare: Sequence[StepTime]) -> float | None:

@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from threading import get_ident
-from time import perf_counter
+from time import perf_counter, time
 from typing import Final, Protocol
 
 from flatout.errors import FlatoutError
@@ -19,6 +19,7 @@ from flatout.profiling.boundaries import Boundaries
 from flatout.profiling.lines import Lines
 from flatout.profiling.stamps import Stamps
 from flatout.profiling.stopping import Stop
+from flatout.profiling.watch.passes import Passes
 
 WARM_UP: Final = 3
 SETTLING: Final = 2  # steps: Python specialises its code anew when functions of torch have been replaced
@@ -63,6 +64,8 @@ class Recorder:
         bare: time stamps. All times of the report come from here.
         lines: which lines of the user do what with tensors.
         numbers: which step of the script each one of `bare.steps` was, counted from 1.
+        passes: how models were called, in every window.
+        warm_at, ended_at: when the warm-up and the measuring ended, by `time.time`.
         boundaries: where steps end.
         backwards: calls of backward in each step; `in_closure` of all of them ran within the optimizer.
         profilers: others that were seen at work.
@@ -83,7 +86,9 @@ class Recorder:
         self.backwards: list[int] = []
         self.in_closure = 0
         self.profilers: set[str] = set()
-        self.bare, self.lines = Stamps(), Lines()
+        self.warm_at = self.ended_at = 0.0
+        self.passes = Passes()
+        self.bare, self.lines = Stamps(self.passes), Lines(self.passes)
         self.numbers: list[int] = []
         self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines}
         self._began: float | None = None
@@ -119,6 +124,7 @@ class Recorder:
 
     def close(self) -> None:
         """End all measuring and leave torch as it was."""
+        self.ended_at = self.ended_at or time()
         self._done = True
         self.boundaries.remove()
         self._close_window()
@@ -170,6 +176,7 @@ class Recorder:
 
     def _end(self) -> None:
         """A better boundary may still come, and all begins anew."""
+        self.ended_at = time()
         self._done = True
         self.boundaries.lift()
         self._close_window()
@@ -180,6 +187,7 @@ class Recorder:
     def _switch(self) -> None:
         self.boundaries.lift()
         self._close_window()
+        self.warm_at = self.warm_at or time()
         self.profilers |= _profilers()
         name, self._left = next(self._order)
         self._settling = SETTLING

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
 from time import perf_counter
+from types import FrameType
 from typing import Any, Final
 
 from flatout.profiling.patches import Function, Patches
+from flatout.profiling.watch.passes import Passes
+
+After = Callable[[tuple[Any, ...], Any, FrameType, float], None]
+"""Looks at the arguments, the result, the caller and the seconds of a call that has ended."""
 
 PARTS: Final = ("data", "forward", "backward", "optimizer", "rest")
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """The seconds of one step; the parts add up to it, since the rest is what no other part took."""
+    """The seconds of one step; the parts add up to it, since the rest is what no other part took.
+
+    Attributes:
+        started: a DataLoader started workers in it.
+    """
 
     total: float
     data: float
     forward: float
     backward: float
     optimizer: float
+    started: bool = False
 
     @property
     def rest(self) -> float:
@@ -35,12 +46,16 @@ class Stamps:
     The outermost part counts: a forward that a checkpoint repeats within backward is backward. Only an
     optimizer leaves to its closure what is the closure's.
 
+    Args:
+        passes: sees the calls of models.
+
     Attributes:
         steps: the settled steps; one that ends within a part is left out, for the part belongs to two.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, passes: Passes) -> None:
         self.times: list[float] = []
+        self._passes = passes
         self.steps: list[StepTime] = []
         self._patches = Patches()
         self._thread = 0
@@ -49,6 +64,7 @@ class Stamps:
         self._optimizer = 0.0
         self._optimizer_began: float | None = None
         self._before_optimizer = 0.0
+        self._started = False
 
     def install(self, thread: int) -> None:
         """Begin to stamp what runs in this thread."""
@@ -57,10 +73,10 @@ class Stamps:
 
         self._thread = thread
         wrap = self._patches.wrap
-        wrap(torch.nn.Module, "__call__", self._timed("forward"))
+        wrap(torch.nn.Module, "__call__", self._timed("forward", self._passes.look))
         wrap(torch.autograd, "backward", self._timed("backward"))
         wrap(torch.autograd, "grad", self._timed("backward"))
-        wrap(dataloader.DataLoader, "__iter__", self._timed("data"))
+        wrap(dataloader.DataLoader, "__iter__", self._timed("data", self._epoch))
         wrap(dataloader._BaseDataLoaderIter, "__next__", self._timed("data"))
 
     def remove(self) -> None:
@@ -72,12 +88,16 @@ class Stamps:
         """A step begins."""
         self._seconds.update(data=0.0, forward=0.0, backward=0.0)
         self._optimizer = 0.0
+        self._started = False
 
     def end(self, seconds: float, *, settled: bool) -> None:
         """The step has ended."""
+        self._passes.end_step(seconds)
         if settled and not self.open:
             self.times.append(seconds)
-            self.steps.append(StepTime(seconds, optimizer=self._optimizer, **self._seconds))
+            self.steps.append(
+                StepTime(seconds, optimizer=self._optimizer, started=self._started, **self._seconds)
+            )
 
     def optimizer_begins(self) -> None:
         """An optimizer begins its step."""
@@ -91,7 +111,11 @@ class Stamps:
             self._optimizer += now - self._optimizer_began - nested
             self._optimizer_began = None
 
-    def _timed(self, part: str) -> Callable[[Function], Function]:
+    def _epoch(self, args: tuple[Any, ...], result: Any, caller: FrameType, seconds: float) -> None:
+        loader = args[0]
+        self._started |= loader.num_workers > 0 and not loader.persistent_workers
+
+    def _timed(self, part: str, after: After | None = None) -> Callable[[Function], Function]:
         from torch.compiler import is_compiling
 
         seconds = self._seconds
@@ -104,10 +128,14 @@ class Stamps:
                 self.open = True
                 began = perf_counter()
                 try:
-                    return original(*args, **kwargs)
+                    result = original(*args, **kwargs)
                 finally:
-                    seconds[part] += perf_counter() - began
+                    took = perf_counter() - began
+                    seconds[part] += took
                     self.open = False
+                if after is not None:
+                    after(args, result, sys._getframe(1), took)
+                return result
 
             return timed
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from flatout.profiling.evidence import AbstainError, Evidence
 from flatout.profiling.finding import Finding
-from flatout.profiling.rules import data, kept_graph, reads
+from flatout.profiling.rules import copies, data, direct, kept_graph, made, output, passes, reads, recompile
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,15 @@ class Rule:
 
 RULES: Final = (
     Rule("reads", tuple(reads.READS), reads.find),
+    Rule("copies", tuple(copies.COPIES), copies.find),
+    Rule("made in forward", ("made-in-forward",), made.find),
+    Rule("output", tuple(output.OUTPUT), output.find),
     Rule("data", ("data",), data.find),
     Rule("kept graph", ("kept-graph",), kept_graph.find),
+    Rule("training mode", ("train-mode",), passes.find_train_mode),
+    Rule("graph without backward", ("no-grad",), passes.find_no_grad),
+    Rule("forward", ("direct-forward",), direct.find),
+    Rule("recompilation", ("recompile",), recompile.find),
 )
 KINDS: Final = tuple(kind for rule in RULES for kind in rule.kinds)
 

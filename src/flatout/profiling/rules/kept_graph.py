@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.finding import Finding
+from flatout.profiling.source import line_that_keeps
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
-    """A finding at the line of each backward whose losses are kept; it costs memory, not time."""
+    """A finding where losses are kept, or else at their backward; it costs memory, not time."""
     what = "a loss that is kept with its graph"
     fix = "keep losses without their graph"
-    code = "losses.append(loss.detach())"
-    for line, count in evidence.seen.kept.items():
+    code = "losses.append(loss.detach()); total += loss.detach()"
+    for backward, count in evidence.seen.kept.items():
+        line = line_that_keeps(backward)
         yield Finding(
             "kept-graph",
             line.file,

@@ -1,4 +1,4 @@
-"""Lines that read a tensor into Python, copy one to another device, or make one.
+"""Lines that read a tensor into Python, choose from one with a mask, or make one.
 
 On a GPU a read waits for work that has to be done anyway; how much of the wait is lost is not known from time
 stamps, so it gains 0 to all of it.
@@ -16,27 +16,35 @@ from flatout.profiling.user_lines import Line
 _EVERY: Final = 100  # steps between two looks, in the fixes
 _LATER: Final = "keep loss.detach() in a list and read the list every 100 steps"
 _LATER_CODE: Final = "kept.append(loss.detach())"
-_SELDOM: Final = "show it every 100 steps"
-_SELDOM_CODE: Final = "if step % 100 == 0: ..."
+_SELDOM: Final = 20  # steps between two that are no finding
+_SHOW: Final = "show it every 100 steps"
+_SHOW_CODE: Final = "if step % 100 == 0: ..."
 
 # What is read: (name, the fix, its code, whether it can be put off without changing what the script does).
 READS: Final = {
     "item": (".item()", _LATER, _LATER_CODE, True),
     "float": ("float(tensor)", _LATER, _LATER_CODE, True),
     "tolist": (".tolist()", _LATER.replace("loss", "it"), _LATER_CODE.replace("loss", "it"), True),
-    "format": ("a tensor in a string", _SELDOM, _SELDOM_CODE, True),
-    "print": ("print(tensor)", _SELDOM, _SELDOM_CODE, True),
+    "format": ("a tensor in a string", _SHOW, _SHOW_CODE, True),
+    "print": ("print(tensor)", _SHOW, _SHOW_CODE, True),
     "int": ("int(tensor)", "compute with the tensor instead of its number", "", False),
-    "bool": ("if tensor:", "choose with torch.where, or look every 100 steps", _SELDOM_CODE, False),
+    "bool": ("if tensor:", "choose with torch.where, or look every 100 steps", _SHOW_CODE, False),
     "numpy": (".numpy()", "stay in torch, and convert after the loop", "", False),
-    "move": ("a copy between devices", "copy before the loop, or with non_blocking=True", "", False),
     "tensor": ("torch.tensor(...)", "make the tensor before the loop, if its values stay", "", False),
+    "mask": (
+        "a selection whose size is in the values",
+        "keep the shape: on a GPU the host waits for the size",
+        "torch.where(mask, x, 0)",
+        False,
+    ),
 }
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
-    """A finding for each line and each kind of read."""
+    """A finding for each line and each kind of read, but not where it is done seldom already."""
     for (kind, line), times in evidence.seen.calls.items():
+        if kind not in READS or _SELDOM * len(times) < evidence.seen.steps:
+            continue
         yield _read(kind, line, [max(0.0, s - evidence.clock_s) for s in times], evidence)
 
 

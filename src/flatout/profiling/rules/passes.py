@@ -1,0 +1,56 @@
+"""Models called in the wrong mode: validation in training mode, or with a graph that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flatout.profiling.evidence import Evidence
+from flatout.profiling.finding import Finding
+from flatout.profiling.watch.passes import Pass
+
+
+def find_train_mode(evidence: Evidence) -> Iterator[Finding]:
+    """A finding for each line that evaluates a model in training mode; it costs correctness, not time."""
+    fix = "dropout drops, and batch norm learns from what is only to be measured: switch the mode"
+    for one in _once(evidence, [p for p in evidence.passes.seen if p.unsteady and not p.trains]):
+        what = f"a model evaluated in training mode ({one.unsteady} in {one.model})"
+        code = "model.eval(); ...; model.train()"
+        count = one.calls / max(1, evidence.passes.steps)
+        line = one.line
+        yield Finding(
+            "train-mode", line.file, line.line, what, count, None, None, fix, code, None, None, None
+        )
+
+
+def find_no_grad(evidence: Evidence) -> Iterator[Finding]:
+    """A finding for each line that calls a model with a graph through which no gradient comes back.
+
+    How much of a forward the graph takes is not known from time stamps: the fix gains 0 to all of it.
+    """
+    fix = "nothing comes back through this graph: make none"
+    for one in _once(evidence, [p for p in evidence.passes.seen if p.grad and not p.trains]):
+        count, cost = one.calls / max(1, evidence.passes.steps), one.seconds / max(1, evidence.passes.steps)
+        yield Finding(
+            "no-grad",
+            one.line.file,
+            one.line.line,
+            f"a graph that no backward uses ({one.model})",
+            count,
+            1e3 * cost,
+            cost / evidence.mean_s,
+            fix,
+            "with torch.no_grad(): ...",
+            None,
+            0.0,
+            1e3 * cost,
+        )
+
+
+def _once(evidence: Evidence, passes: list[Pass]) -> Iterator[Pass]:
+    """One pass a line; a line through which training goes, too, is none."""
+    trains = {one.line for one in evidence.passes.seen if one.trains}
+    lines = set()
+    for one in passes:
+        if one.line not in trains and one.line not in lines:
+            lines.add(one.line)
+            yield one
