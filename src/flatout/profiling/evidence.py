@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Final
 
 from flatout.profiling.stamps import StepTime
 from flatout.profiling.watch.compiled import Recompiled
 from flatout.profiling.watch.passes import Passes
 from flatout.profiling.watch.seen import Seen
+
+_OFTEN: Final = 0.5  # times a step
+_SELDOM: Final = 0.02
+_TAKES: Final = 0.05  # of a step
+_SURE: Final = 3  # times
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,16 @@ class Evidence:
     def on_cpu(self) -> bool:
         """Whether the model lies on the CPU, where a read waits for nothing."""
         return self.device == "cpu"
+
+    def often(self, times: Sequence[float]) -> bool:
+        """Whether calls that took these seconds, in the windows of lines, are worth a finding.
+
+        That is in most steps; or else in every fiftieth or more, where they take a twentieth of the time, and
+        three of them were seen.
+        """
+        count, cost = len(times) / self.seen.steps, sum(times) / self.seen.steps
+        matters = len(times) >= _SURE and count > _SELDOM and cost >= _TAKES * self.step_s
+        return count >= _OFTEN or matters
 
 
 class AbstainError(Exception):

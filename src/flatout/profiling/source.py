@@ -19,13 +19,13 @@ def line_that_keeps(backward: Line) -> Line:
 
     The line of the backward itself where there is no such line, or more than one.
     """
-    names = set()
     for body in _bodies(backward.file):
         if body.lineno <= backward.line <= (body.end_lineno or 0):
-            names |= set(_losses(body, backward.line))
-            lines = {at for name in names for at in _keepers(body, name)}
-            if len(lines) == 1:
-                return Line(backward.file, lines.pop())
+            losses = set(_losses(body, backward.line))
+            for names in (losses, _made_of(body, losses)):
+                lines = {at for name in names for at in _keepers(body, name)}
+                if len(lines) == 1:
+                    return Line(backward.file, lines.pop())
     return backward
 
 
@@ -46,6 +46,15 @@ def _losses(body: ast.AST, line: int) -> Iterator[str]:
     for node in ast.walk(body):
         if isinstance(node, ast.Call) and node.lineno == line and _called(node) == "backward":
             yield from (name.id for name in ast.walk(node) if isinstance(name, ast.Name))
+
+
+def _made_of(body: ast.AST, losses: set[str]) -> set[str]:
+    """The names in what the losses are assigned from."""
+    made = (node for node in ast.walk(body) if isinstance(node, ast.Assign))
+    values = [
+        node.value for node in made if any(isinstance(t, ast.Name) and t.id in losses for t in node.targets)
+    ]
+    return {name.id for value in values for name in ast.walk(value) if isinstance(name, ast.Name)} - losses
 
 
 def _keepers(body: ast.AST, name: str) -> Iterator[int]:

@@ -28,12 +28,12 @@ COPIES: Final = {
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
-    """A finding for each line that copies in at least one of twenty steps, and each kind of copy."""
+    """A finding for each line that copies in often, and each kind of copy."""
     steps = evidence.seen.steps
     for line, copies in evidence.seen.copies.items():
         for kind, (what, fix, code) in COPIES.items():
             taken = [copy for copy in copies if _kind(copy) == kind]
-            if 20 * len(taken) < steps:
+            if not evidence.often([copy.seconds for copy in taken]):
                 continue
             spent = [max(0.0, copy.seconds - evidence.clock_s) for copy in taken]
             cost = sum(spent) / steps

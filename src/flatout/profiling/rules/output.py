@@ -9,8 +9,6 @@ from flatout.profiling.evidence import Evidence, quantile
 from flatout.profiling.finding import Finding
 
 _EVERY: Final = 100  # steps between two times, in the fixes
-_OFTEN: Final = 0.5  # times a step
-_TAKES: Final = 0.05  # of a step, where it is less often
 
 # What is done: (in words, the fix, its code).
 OUTPUT: Final = {
@@ -30,14 +28,12 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     """
     steps = evidence.seen.steps
     for (kind, line), times in evidence.seen.calls.items():
-        if kind not in OUTPUT:
+        if kind not in OUTPUT or not evidence.often(times):
             continue
         what, fix, code = OUTPUT[kind]
         spent = [max(0.0, s - evidence.clock_s) for s in times]
         count, cost = len(spent) / steps, sum(spent) / steps
         share = cost / evidence.step_s
-        if count < _OFTEN and (share < _TAKES or count <= 2 / _EVERY):
-            continue
         spared = max(0.0, 1 - 1 / (_EVERY * count))
         low, high = 1e3 * spared * count * quantile(spent, 0.25), 1e3 * cost
         gain = 1e3 * spared * cost

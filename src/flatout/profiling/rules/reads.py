@@ -16,7 +16,6 @@ from flatout.profiling.user_lines import Line
 _EVERY: Final = 100  # steps between two looks, in the fixes
 _LATER: Final = "keep loss.detach() in a list and read the list every 100 steps"
 _LATER_CODE: Final = "kept.append(loss.detach())"
-_SELDOM: Final = 20  # steps between two that are no finding
 _SHOW: Final = "show it every 100 steps"
 _SHOW_CODE: Final = "if step % 100 == 0: ..."
 
@@ -43,9 +42,8 @@ READS: Final = {
 def find(evidence: Evidence) -> Iterator[Finding]:
     """A finding for each line and each kind of read, but not where it is done seldom already."""
     for (kind, line), times in evidence.seen.calls.items():
-        if kind not in READS or _SELDOM * len(times) < evidence.seen.steps:
-            continue
-        yield _read(kind, line, [max(0.0, s - evidence.clock_s) for s in times], evidence)
+        if kind in READS and evidence.often(times):
+            yield _read(kind, line, [max(0.0, s - evidence.clock_s) for s in times], evidence)
 
 
 def _read(kind: str, line: Line, times: list[float], evidence: Evidence) -> Finding:

@@ -13,6 +13,7 @@ from flatout.profiling.user_lines import Line, user_line
 from flatout.profiling.watch.seen import Seen
 
 _KEPT_AFTER: Final = 3  # steps: a loop holds its last loss until the next
+_NODES: Final = 8
 _KEY: Final = "flatout"
 
 
@@ -65,14 +66,14 @@ class Losses:
 
 
 def _top(loss: Any) -> Iterator[Any]:
-    """The node of the loss, and those of what it was made from: of a sum of losses, one may be kept."""
-    node = loss.grad_fn
-    if node is None:
-        return
-    yield node
-    for below, _ in node.next_functions:
-        if below is not None and not hasattr(below, "variable"):  # a parameter's own node lives on
-            yield below
+    """The node of the loss, and some below it: a part of the loss, or the outputs, may be kept."""
+    nodes = [loss.grad_fn]
+    for node in nodes:
+        if node is None or hasattr(node, "variable"):  # a parameter's own node lives on
+            continue
+        yield node
+        if len(nodes) < _NODES:
+            nodes += [below for below, _ in node.next_functions]
 
 
 def _hang(node: Any) -> weakref.ref[_Token]:
