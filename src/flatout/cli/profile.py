@@ -27,6 +27,13 @@ def profile(
     ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Stop measuring after this many steps.")] = 1000,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the script, too, after these steps.")] = False,
+    trials: Annotated[
+        bool,
+        typer.Option(
+            "--trials/--no-trials",
+            help="When the script has ended, run a copy of its model again, with fixes and without.",
+        ),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document as the last line; the report to stderr.")
     ] = False,
@@ -64,7 +71,9 @@ def profile(
 
             write_page(page, profile_html(seen))
 
-    outcome, seen = profile_script(script, module=module, steps=steps, stop=stop, last_words=report)
+    outcome, seen = profile_script(
+        script, module=module, steps=steps, stop=stop, trials=trials, last_words=report
+    )
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, AttributeError):  # the script may have closed it
             stream.flush()

@@ -121,7 +121,7 @@ class Profile:
 
     @property
     def findings(self) -> list[Finding]:
-        """What costs time, the largest cost first."""
+        """What costs time, what may gain most first."""
         names = [one.name for one in fields(Finding)]
         return [Finding(**{name: found[name] for name in names}) for found in self.document["findings"]]
 

@@ -8,6 +8,8 @@ from statistics import fmean
 from typing import Final
 
 from flatout.profiling.stamps import StepTime
+from flatout.profiling.subject import Subject
+from flatout.profiling.trials.trial import Trial, Trials
 from flatout.profiling.watch.compiled import Recompiled
 from flatout.profiling.watch.passes import Passes
 from flatout.profiling.watch.seen import Seen
@@ -33,6 +35,8 @@ class Evidence:
         cpus: how many CPUs this process can keep busy, or None.
         threads: with how many torch computes.
         recompiled: what torch.compile compiled again after the warm-up.
+        subject: the model that experiments copy, or None.
+        trials: what they measured.
     """
 
     bare: Sequence[StepTime]
@@ -45,6 +49,8 @@ class Evidence:
     cpus: float | None
     threads: int
     recompiled: Sequence[Recompiled] = ()
+    subject: Subject | None = None
+    trials: Trials = Trials(none="no experiments were made")
 
     @property
     def step_s(self) -> float:
@@ -70,6 +76,17 @@ class Evidence:
         count, cost = len(times) / self.seen.steps, sum(times) / self.seen.steps
         matters = len(times) >= _SURE and count > _SELDOM and cost >= _TAKES * self.step_s
         return count >= _OFTEN or matters
+
+    def trial(self, name: str) -> Trial | None:
+        """What an experiment measured; None where there was nothing to change.
+
+        Raises:
+            AbstainError: it was not possible.
+        """
+        why = self.trials.none or self.trials.impossible.get(name)
+        if why is not None:
+            raise AbstainError(why)
+        return self.trials.measured.get(name)
 
 
 class AbstainError(Exception):

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from flatout.profiling.patches import Function, Patches
+from flatout.profiling.user_lines import user_line
 from flatout.profiling.watch.calls import Calls
 from flatout.profiling.watch.loaders import Loaders
 from flatout.profiling.watch.losses import Losses
@@ -48,6 +49,8 @@ class Lines:
         self._losses.watch(self._patches)
         self._loaders.watch(self._patches)
         self._patches.wrap(torch.nn.Module, "__call__", self._model)
+        for owner in (torch.nn.Module, torch.optim.Optimizer):
+            self._patches.wrap(owner, "zero_grad", self._zero_grad)
 
     def remove(self) -> None:
         """Leave torch as it was."""
@@ -84,3 +87,12 @@ class Lines:
             return result
 
         return call
+
+    def _zero_grad(self, original: Function) -> Function:
+        def zero_grad(owner: Any, set_to_none: bool = True) -> None:
+            if not set_to_none and get_ident() == self._thread:
+                line = user_line(sys._getframe(1))
+                self.seen.zeroed[line] = self.seen.zeroed.get(line, 0) + 1
+            original(owner, set_to_none)
+
+        return zero_grad

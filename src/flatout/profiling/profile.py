@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean, median
@@ -24,6 +24,7 @@ from flatout.profiling.step_words import about_steps, child_seconds, no_step, st
 from flatout.profiling.stopping import Stop
 from flatout.profiling.sudden_end import SuddenEnd
 from flatout.profiling.torch_import import WhenTorchLoads
+from flatout.profiling.trials.after import seconds_for, trials_after
 from flatout.profiling.version import VERSION
 from flatout.profiling.watch.compiled import recompiled
 
@@ -40,6 +41,7 @@ def profile_script(
     module: bool = False,
     steps: int = 1000,
     stop: bool = False,
+    trials: bool = True,
     last_words: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Run a script unchanged and measure its first steps.
@@ -49,6 +51,7 @@ def profile_script(
         module: it is the name of a module.
         steps: measuring ends after so many.
         stop: the script ends then.
+        trials: when the script has come to its end, a copy of its model runs again, with fixes and without.
         last_words: given the document where the process ends at once (os._exit, SIGTERM, a script that
             catches all that would stop it); this then does not return.
 
@@ -61,8 +64,9 @@ def profile_script(
     folder = Path.cwd()
     children = child_seconds()
 
-    def seen(outcome: Outcome) -> dict[str, Any]:
-        return document(arguments, recorder, outcome, folder, children=child_seconds() - children)
+    def seen(outcome: Outcome, seconds: float | None = None) -> dict[str, Any]:
+        used = child_seconds() - children
+        return document(arguments, recorder, outcome, folder, children=used, trials=seconds)
 
     def report(outcome: Outcome) -> None:
         recorder.close()
@@ -75,6 +79,7 @@ def profile_script(
     torch = WhenTorchLoads(recorder.install)
     sudden.watch()
     torch.watch()
+    began = perf_counter()
     try:
         outcome = run_script(arguments, module=module)
     finally:
@@ -85,19 +90,26 @@ def profile_script(
         return outcome, None
     if ending is not None and ending.wanted and outcome.how == "finished":
         outcome = Outcome(outcome.status, "stopped")  # it has caught what stopped it
-    return outcome, seen(outcome)
+    return outcome, seen(outcome, seconds_for(perf_counter() - began) if trials else None)
 
 
 def document(
-    arguments: Sequence[str], recorder: Recorder, outcome: Outcome, folder: Path, *, children: float = 0.0
+    arguments: Sequence[str],
+    recorder: Recorder,
+    outcome: Outcome,
+    folder: Path,
+    *,
+    children: float = 0.0,
+    trials: float | None = None,
 ) -> dict[str, Any]:
     """What was seen; what was not measured is None.
 
     It has "version" (of the document), "script", "arguments", "outcome", "status", "steps", "step_ends_with"
     ("optimizer", "backward", "forward" or "call"), "backwards_per_step", "windows", "us_per_step",
     "step_times_us" (`spread`), "breakdown" (each part with "us" and "share"; they add up to the step),
-    "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge), "distortion",
-    "device", "machine", "versions", "ended" (when), "notes" and "verdict".
+    "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge), "trials" (what
+    experiments measured), "distortion", "device", "machine", "versions", "ended" (when), "notes" and
+    "verdict".
 
     Args:
         arguments: the script and its own arguments.
@@ -105,11 +117,16 @@ def document(
         outcome: how the script ended.
         folder: files are named relative to it.
         children: seconds of CPU time that processes which it started have used.
+        trials: seconds for experiments with a copy of the model, or None for none.
     """
     bare, seldom = ordinary(recorder.bare.steps)
     step = fmean(time.total for time in bare) if bare else None
     parts = {name: fmean(getattr(time, name) for time in bare) for name in PARTS} if bare else {}
     evidence = _evidence(recorder, bare)
+    if evidence is not None:
+        made = trials_after(outcome, evidence.subject, evidence.seen, trials)
+        evidence = replace(evidence, trials=made)
+    recorder.subject.release()
     found, abstained = findings(evidence) if evidence else ([], {})
     seen: dict[str, Any] = {
         "version": VERSION,
@@ -130,6 +147,7 @@ def document(
             for one in found
         ],
         "abstained": abstained,
+        "trials": asdict(evidence.trials) if evidence else None,
         "distortion": _distortion(recorder.lines.times, bare),
         "device": recorder.device,
         "machine": surroundings.machine(),
@@ -158,6 +176,7 @@ def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
         cpus=cpu().usable_cpus,
         threads=torch.get_num_threads(),
         recompiled=recompiled(recorder.warm_at, recorder.ended_at),
+        subject=recorder.subject.subject,
     )
 
 
@@ -195,7 +214,9 @@ def verdict(seen: Mapping[str, Any]) -> str:
                 f"the time: {shown}, and about {1e3 * gain:,.0f} µs of it can go."
             )
     for one in seen["findings"]:
-        if one["gain_ms"] is None and (one["share"] or 0.0) >= _UNSURE:
+        # One without even a bound is no cost: a batch that is too small.
+        bounded = one["gain_ms"] is None and one["gain_high"] is not None
+        if bounded and (one["share"] or 0.0) >= _UNSURE:
             return (
                 f"{_capital(one['what'])} ({one['file']}:{one['line']}) takes {100 * one['share']:.0f} % of "
                 f"the time ({shown}); how much of it can go is not known from here."

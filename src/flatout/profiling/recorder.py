@@ -19,10 +19,12 @@ from flatout.profiling.boundaries import Boundaries
 from flatout.profiling.lines import Lines
 from flatout.profiling.stamps import Stamps
 from flatout.profiling.stopping import Stop
+from flatout.profiling.subject import SubjectWindow
 from flatout.profiling.watch.passes import Passes
 
 WARM_UP: Final = 3
 SETTLING: Final = 2  # steps: Python specialises its code anew when functions of torch have been replaced
+_SUBJECT: Final = 2  # steps: what experiments copy is of the last one; first within the warm-up
 _FIRST: Final = (7, 6)  # steps of the first windows, bare and lines: 20 steps are enough for both
 _LATER: Final = (31, 17)  # of those that follow; primes, so as not to keep time with what the script does
 
@@ -63,6 +65,7 @@ class Recorder:
         steps: the steps seen.
         bare: time stamps. All times of the report come from here.
         lines: which lines of the user do what with tensors.
+        subject: what experiments need of the script.
         numbers: which step of the script each one of `bare.steps` was, counted from 1.
         passes: how models were called, in every window.
         warm_at, ended_at: when the warm-up and the measuring ended, by `time.time`.
@@ -89,12 +92,13 @@ class Recorder:
         self.warm_at = self.ended_at = 0.0
         self.passes = Passes()
         self.bare, self.lines = Stamps(self.passes), Lines(self.passes)
+        self.subject = SubjectWindow()
         self.numbers: list[int] = []
-        self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines}
+        self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines, "subject": self.subject}
         self._began: float | None = None
         self._order = _order()
         self._window: Window | None = None
-        self._left = WARM_UP
+        self._left = WARM_UP - _SUBJECT
         self._settling = 0
         self._done = False
 
@@ -216,9 +220,10 @@ def _profilers() -> set[str]:
 
 
 def _order() -> Iterator[tuple[str, int]]:
-    """The windows and their steps, after the warm-up."""
+    """The windows and their steps; the first of them ends the warm-up."""
     bare, lines = _FIRST
     while True:
+        yield "subject", _SUBJECT
         yield "bare", bare
         yield "lines", lines
         bare, lines = _LATER

@@ -11,7 +11,22 @@ from typing import Final
 
 from flatout.profiling.evidence import AbstainError, Evidence
 from flatout.profiling.finding import Finding
-from flatout.profiling.rules import copies, data, direct, kept_graph, made, output, passes, reads, recompile
+from flatout.profiling.rules import (
+    arithmetic,
+    batch,
+    copies,
+    data,
+    direct,
+    kept_graph,
+    made,
+    optimizer,
+    output,
+    passes,
+    places,
+    reads,
+    recompile,
+    zero_grad,
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +55,20 @@ RULES: Final = (
     Rule("graph without backward", ("no-grad",), passes.find_no_grad),
     Rule("forward", ("direct-forward",), direct.find),
     Rule("recompilation", ("recompile",), recompile.find),
+    Rule("float64", ("float64",), arithmetic.float64),
+    Rule("optimizer", ("optimizer",), optimizer.find),
+    Rule("zero grad", ("zero-grad",), zero_grad.find),
+    Rule("threads", ("threads",), places.threads),
+    Rule("channels last", ("channels-last",), arithmetic.channels_last),
+    Rule("precision", ("precision",), arithmetic.precision),
+    Rule("device", ("device",), places.device),
+    Rule("batch", ("batch",), batch.find),
 )
 KINDS: Final = tuple(kind for rule in RULES for kind in rule.kinds)
 
 
 def findings(evidence: Evidence) -> tuple[list[Finding], dict[str, str]]:
-    """All that is found, the largest cost first; and why which rules abstain."""
+    """All that is found, what may gain most first; and why which rules abstain."""
     found: list[Finding] = []
     abstained: dict[str, str] = {}
     for rule in RULES:
@@ -53,4 +76,9 @@ def findings(evidence: Evidence) -> tuple[list[Finding], dict[str, str]]:
             found += rule.find(evidence)
         except AbstainError as why:
             abstained[rule.name] = str(why)
-    return sorted(found, key=lambda one: -(one.ms_per_step or 0.0)), abstained
+    return sorted(found, key=_rank), abstained
+
+
+def _rank(one: Finding) -> tuple[float, float]:
+    gain = one.gain_high if one.gain_ms is None else one.gain_ms
+    return -(gain or 0.0), -(one.ms_per_step or 0.0)

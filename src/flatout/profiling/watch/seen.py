@@ -61,6 +61,7 @@ class Seen:
         copies: the copies between devices, by line.
         loaders: the DataLoaders, by line.
         kept: losses still alive with their graph steps after their backward, by the line of the backward.
+        zeroed: how often gradients were filled with zeros (`set_to_none=False`), by line.
     """
 
     steps: int = 0
@@ -68,3 +69,4 @@ class Seen:
     copies: dict[Line, list[Copy]] = field(default_factory=dict)
     loaders: dict[Line, Loader] = field(default_factory=dict)
     kept: dict[Line, int] = field(default_factory=dict)
+    zeroed: dict[Line, int] = field(default_factory=dict)
