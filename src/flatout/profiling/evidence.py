@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
 
@@ -50,7 +50,7 @@ class Evidence:
     threads: int
     recompiled: Sequence[Recompiled] = ()
     subject: Subject | None = None
-    trials: Trials = Trials(none="no experiments were made")
+    trials: Trials = field(default_factory=Trials.not_made)
 
     @property
     def step_s(self) -> float:

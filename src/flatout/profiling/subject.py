@@ -1,4 +1,4 @@
-"""What experiments need of a script: the model that a step calls, its inputs, its optimizer, and where they are.
+"""What experiments need of a script: the model that a step calls, its inputs, its optimizer, and their lines.
 
 A window of its own watches a few steps for it. It keeps what the last of them used, by reference: nothing is
 computed, copied or drawn until the script has ended.

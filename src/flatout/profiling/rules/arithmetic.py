@@ -44,13 +44,13 @@ def channels_last(evidence: Evidence) -> Iterator[Finding]:
 
 
 _PRECISION = {
-    "tf32": "let matrix products round their inputs to TF32, with 10 bits after the point: the numbers change",
+    "tf32": "let products round their inputs to TF32, with 10 bits after the point: the numbers change",
     "bf16": "compute products in bfloat16, with 7 bits after the point: the numbers change, and training may",
 }
 
 
 def precision(evidence: Evidence) -> Iterator[Finding]:
-    """Products in float32 where this device is quicker with fewer digits; of two ways the one that gains more."""
+    """Products in float32 where this device is quicker with fewer digits; of two ways the better one."""
     found, missing = [], []
     for name, fix in _PRECISION.items():
         try:

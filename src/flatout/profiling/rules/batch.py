@@ -13,7 +13,7 @@ _FIXED: Final = 0.5  # of a step
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
-    """Where the batch comes from; what a larger one gains is told by the sample, for it changes the training."""
+    """Where the batch comes from; what a larger one gains is told by the sample, for training changes."""
     trials, subject = evidence.trials, evidence.subject
     why = trials.none or trials.impossible.get("batch")
     if why is not None:

@@ -76,7 +76,7 @@ def carried_over(evidence: Evidence, trial: Trial) -> float:
         same = sum(took * (1.0 if part == "optimizer" else subject.share) for part, took in whole.items())
     else:
         same = min(trial.alike_s, median(time.total for time in evidence.bare))
-    scale = same / trial.alike_s
+    scale = float(same / trial.alike_s)
     if not 1 / _ALIKE <= scale <= _ALIKE:
         raise AbstainError(
             f"the {', '.join(trial.alike)} of the copy took {1e3 * trial.alike_s:.3g} ms and the script's "

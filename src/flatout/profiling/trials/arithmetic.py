@@ -52,7 +52,7 @@ def channels_last(setup: Setup) -> Trial | None:
     if not any(w.is_contiguous() and not w.is_contiguous(memory_format=torch.channels_last) for w in weights):
         return None
     last = setup.copy(
-        change=lambda model: model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        change=lambda model: model.to(memory_format=torch.channels_last),
         inputs=_channels_last,
         every_step=True,
     )
@@ -68,7 +68,7 @@ def _in_float32(setup: Setup) -> bool:
 
 def _pays_for_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and not set(_BF16).isdisjoint(cpu().vectors)
 
 

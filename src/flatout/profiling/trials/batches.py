@@ -24,7 +24,7 @@ _LONG_ENOUGH: Final = 4e-3  # seconds of steps in a row
 def sizes(setup: Setup) -> Sizes | None:
     """Times at a quarter, half, once, twice and four times the script's batch.
 
-    None where a quarter of the batch takes less than half of the time, so that most of a step depends on the size.
+    None where a quarter of the batch takes less than half of the time: most of a step depends on the size.
 
     Raises:
         AbstainError: the batch cannot be told, or there is not the time.
@@ -55,9 +55,9 @@ def sizes(setup: Setup) -> Sizes | None:
 
 
 def fitted(size: int, step_s: Mapping[int, float]) -> Sizes:
-    """The line through the times that outliers move least: the median of the slopes of all pairs (Theil and Sen).
+    """The line through the times that outliers move least: the median slope of all pairs (Theil and Sen).
 
-    >>> fitted(8, {2: 1.2, 4: 1.4, 8: 1.8, 16: 2.6, 32: 9.0}).fixed_s  # one was disturbed
+    >>> fitted(8, {2: 1.25, 4: 1.5, 8: 2.0, 16: 3.0, 32: 9.0}).fixed_s  # one was disturbed
     1.0
     """
     pairs = combinations(sorted(step_s.items()), 2)

@@ -29,7 +29,7 @@ def no_grad(setup: Setup) -> Trial | None:
     return setup.trial(before, after, "with torch.no_grad():", parts=("forward",), alike=("forward",))
 
 
-# By name; None where there is nothing to change. The surest gains first, for the seconds may not be enough for all.
+# By name; None where there is nothing to change. The surest first: the seconds may not be enough for all.
 EXPERIMENTS: Final[dict[str, Callable[[Setup], Trial | Sizes | None]]] = {
     "float64": arithmetic.float64,
     "fused": updates.fused,

@@ -31,8 +31,8 @@ def nothing_reaches_open_files() -> Iterator[None]:
     others = [t.name for t in threading.enumerate() if t is not threading.current_thread()]
     if files and others:
         raise AbstainError(
-            f"{files[0][1]} is open, and the thread {others[0]} may be writing to it: the model cannot be run "
-            "again without touching it"
+            f"{files[0][1]} is open, and the thread {others[0]} may be writing to it: the model cannot be "
+            "run again without touching it"
         )
     _flush()
     kept: dict[int, int] = {}

@@ -1,8 +1,8 @@
 """A copy of a script's model, and one step of it: forward, backward, optimizer.
 
-The loss is not known. Backward starts where the script's would: from the loss, where the model gives one, else
-from its outputs with a gradient of waves, which is dense and has no zeros, as that of a loss.
-The learning rate is 0, so that every step works on the same numbers.
+The loss is not known. Backward starts where the script's would: from the loss, where the model gives one,
+else from its outputs with a gradient of waves, which is dense and has no zeros, as that of a loss. The learning
+rate is 0, so that every step works on the same numbers.
 """
 
 from __future__ import annotations

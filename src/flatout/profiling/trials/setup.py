@@ -110,7 +110,7 @@ def _check(subject: Subject) -> None:
     free = free_memory(subject.device)
     if free is not None and needed > free:
         raise AbstainError(
-            f"copies of the model need about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+            f"copies of the model need about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free"
         )
 
 

@@ -19,8 +19,8 @@ class Trial:
         gain_s: the median of what single pairs gain.
         low_s, high_s: the bounds of that median, with 95 % confidence or what six pairs allow.
         pairs: how many there were.
-        alike: the parts of a step that the copy and the script have in common, by whose time a gain is carried
-            over to the script.
+        alike: the parts of a step that the copy and the script have in common, by whose time a gain is
+            carried over to the script.
         alike_s: the seconds that these take on the copy, before.
         setting: what was changed, as one would write it.
     """
@@ -82,3 +82,8 @@ class Trials:
     impossible: Mapping[str, str] = field(default_factory=dict)
     none: str | None = None
     sizes: Sizes | None = None
+
+    @staticmethod
+    def not_made() -> Trials:
+        """None, for nobody asked for any."""
+        return Trials(none="no experiments were made")

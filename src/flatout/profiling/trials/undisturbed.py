@@ -17,11 +17,15 @@ from flatout.profiling.trials.open_files import nothing_reaches_open_files
 
 _WRITES: Final = frozenset("wax+")
 _WRITE_FLAGS: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_REFUSED: Final = frozenset(
-    "os.remove os.rename os.mkdir os.rmdir os.link os.symlink os.truncate os.chmod os.chown os.utime os.system "
-    "os.exec os.posix_spawn os.fork os.forkpty os.kill os.killpg os.putenv os.unsetenv os.chdir os.startfile "
-    "shutil.copyfile shutil.move shutil.rmtree subprocess.Popen socket.connect socket.bind socket.sendto "
-    "sqlite3.connect tempfile.mkstemp tempfile.mkdtemp".split()
+_REFUSED: Final = (
+    *(
+        f"os.{name}"
+        for name in ("remove", "rename", "mkdir", "rmdir", "link", "symlink", "truncate", "chmod")
+    ),
+    *(f"os.{name}" for name in ("chown", "utime", "system", "exec", "posix_spawn", "fork", "forkpty")),
+    *(f"os.{name}" for name in ("kill", "killpg", "putenv", "unsetenv", "chdir", "startfile")),
+    *("shutil.copyfile", "shutil.move", "shutil.rmtree", "tempfile.mkstemp", "tempfile.mkdtemp"),
+    *("subprocess.Popen", "socket.connect", "socket.bind", "socket.sendto", "sqlite3.connect"),
 )
 
 
@@ -133,7 +137,7 @@ def random_numbers_kept() -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     on_host, python = torch.get_rng_state(), random.getstate()
     of_numpy = numpy.random.get_state() if numpy is not None else None
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    on_gpus = torch.cuda.get_rng_state_all() if _uses_cuda() else None
     on_mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     try:
         yield
@@ -146,6 +150,12 @@ def random_numbers_kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(on_gpus)
         if on_mps is not None:
             torch.mps.set_rng_state(on_mps)
+
+
+def _uses_cuda() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 @contextmanager
