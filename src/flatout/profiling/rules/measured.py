@@ -36,11 +36,11 @@ def from_trial(
         AbstainError: the experiment was not possible, or its copy is not like the script.
     """
     trial = evidence.trial(name)
-    if trial is None:
+    if trial is None or trial.low_s <= 0:
         return None
     scale = carried_over(evidence, trial)
     gain, low, high = (scale * seconds for seconds in (trial.gain_s, trial.low_s, trial.high_s))
-    if low <= 0 or gain < _WORTH * evidence.step_s:
+    if gain < _WORTH * evidence.step_s:
         return None
     gain, high = min(gain, evidence.step_s), min(high, evidence.step_s)
     return Finding(

@@ -100,6 +100,6 @@ def _why(error: BaseException) -> str:
 
 
 def _tidy(subject: Subject) -> None:
-    gc.collect()
     if subject.device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()

@@ -34,7 +34,8 @@ def nothing_reaches_open_files() -> Iterator[None]:
             f"{files[0][1]} is open, and the thread {others[0]} may be writing to it: the model cannot be "
             "run again without touching it"
         )
-    _flush()
+    streams = _streams() if files else [sys.stdout, sys.stderr]
+    _flush(streams)
     kept: dict[int, int] = {}
     try:
         with Path(os.devnull).open("wb") as nowhere:
@@ -44,7 +45,7 @@ def nothing_reaches_open_files() -> Iterator[None]:
                     os.dup2(nowhere.fileno(), descriptor)
         yield
     finally:
-        _flush()  # what was written within, to nowhere
+        _flush(streams)  # what was written within, to nowhere
         for descriptor, original in kept.items():
             os.dup2(original, descriptor)
             os.close(original)
@@ -85,10 +86,13 @@ def _name(descriptor: int) -> str:
         return "a file"
 
 
-def _flush() -> None:
-    """Write out what Python still holds back for any file."""
-    streams: list[Any] = [sys.stdout, sys.stderr]
-    streams += [each for each in gc.get_objects() if issubclass(type(each), _BUFFERED)]
+def _streams() -> list[Any]:
+    """Whatever Python holds words back for."""
+    buffered = [each for each in gc.get_objects() if issubclass(type(each), _BUFFERED)]
+    return [sys.stdout, sys.stderr, *buffered]
+
+
+def _flush(streams: list[Any]) -> None:
     for stream in streams:
         with suppress(OSError, ValueError, AttributeError):  # closed, or no stream at all
             stream.flush()

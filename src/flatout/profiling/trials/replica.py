@@ -1,8 +1,8 @@
 """A copy of a script's model, and one step of it: forward, backward, optimizer.
 
 The loss is not known. Backward starts where the script's would: from the loss, where the model gives one,
-else from its outputs with a gradient of waves, which is dense and has no zeros, as that of a loss. The learning
-rate is 0, so that every step works on the same numbers.
+else from its outputs with a gradient of waves, which is dense and has no zeros, as that of a loss. The
+learning rate is 0, so that every step works on the same numbers.
 """
 
 from __future__ import annotations
@@ -180,6 +180,8 @@ def _fresh_optimizer(
         if mine := [twins[id(p)] for p in parameters if id(p) in twins]:
             still = torch.zeros_like(own["lr"]) if isinstance(own.get("lr"), Tensor) else 0.0
             groups.append({**own, "lr": still, **options, "params": mine})
+    if not groups:
+        return None
     try:
         optimizer: torch.optim.Optimizer = seen.type(groups)
     except Exception as error:
