@@ -97,7 +97,8 @@ def test_the_subject_is_the_model_that_is_trained_and_its_lines():
     state = torch.get_rng_state()
     subject = watched(step)
     assert torch.equal(torch.get_rng_state(), state)
-    assert subject.model is head and subject.args == () and subject.calls == 1 and subject.trains
+    assert subject.model is head and subject.args == ()
+    assert (subject.calls, subject.trains, subject.grad) == (1, True, True)
     kept = subject.kwargs["input"]
     assert kept.grad_fn is None and kept.requires_grad and kept.data_ptr() == inputs[0].data_ptr()
     assert 0 < subject.share < 1
