@@ -6,8 +6,8 @@ from typing import Final
 
 from flatout.profiling.run_script import Outcome
 from flatout.profiling.subject import Subject
-from flatout.profiling.watch.seen import Seen
 from flatout.profiling.trials.trial import Trials
+from flatout.profiling.watch.seen import Seen
 
 _LEAST: Final = 3.0  # seconds
 _MOST: Final = 30.0
