@@ -135,6 +135,7 @@ def test_gradients_taken_by_torch_autograd_grad(model):
 
 
 def test_inference_makes_a_step_of_each_call(model):
+    @torch.no_grad()
     def loop():
         for _ in range(20):
             torch.nn.MSELoss()(model(X), Y).item()

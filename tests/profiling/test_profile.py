@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from launcher import launcher
 
 from flatout.profiling.profile import verdict
 
@@ -54,7 +55,7 @@ def run(*arguments, cwd):
 
 def profile(cwd, source, *options, arguments=()):
     (cwd / "train.py").write_text(source)
-    return run("-m", "flatout", "profile", "--no-trials", *options, "train.py", *arguments, cwd=cwd)
+    return launcher().run("profile", "--no-trials", *options, "train.py", *arguments, cwd=cwd)
 
 
 def document(done):
@@ -257,7 +258,7 @@ def test_the_script_sees_what_python_would_show_it(tmp_path, how):
     (tmp_path / "package" / "train.py").write_text(SURROUNDINGS)
     own = ("--lr", "0.1", "--steps", "7", "-h")
     plain = run(*how, *own, cwd=tmp_path)
-    done = run("-m", "flatout", "profile", *how, *own, cwd=tmp_path)
+    done = run("-m", "flatout", "profile", *how[:-1], "--", how[-1], *own, cwd=tmp_path)
     assert plain.stdout.count("\n") == 2
     assert done.stdout.startswith(plain.stdout)
 

@@ -20,6 +20,7 @@ import typer
 from flatout._version import __version__
 from flatout.cli import advise, devices, doctor, gpus, graph, lab, profile, race, runs, train, watch
 from flatout.cli.message import say
+from flatout.cli.profile_options import ProfileCommand
 from flatout.errors import FlatoutError, NonFiniteLossError
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ app = typer.Typer(
 app.command(name="train")(train.train)
 app.command(name="race")(race.race)
 app.command(name="graph")(graph.graph)
-app.command(name="profile", context_settings=profile.SETTINGS)(profile.profile)
+app.command(name="profile", cls=ProfileCommand, context_settings=profile.SETTINGS)(profile.profile)
 app.add_typer(lab.app, name="lab")
 app.command(name="runs")(runs.runs)
 app.command(name="watch")(watch.watch)

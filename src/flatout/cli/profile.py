@@ -43,7 +43,9 @@ def profile(
 ) -> None:
     """Run a training script unchanged; show where its steps spend their time, and which lines cost it.
 
-    These options come before the script. The exit status is the script's.
+    The arguments after the script are its own. flatout's options stand before it, or after it where the
+    script knows no option of that name; what was taken is said. After `flatout profile --` all is the
+    script's. The exit status is the script's.
 
     flatout profile compare BEFORE.json AFTER.json shows what changed between two profiles that --json
     printed. A script that is called compare is run where it is a file: ./compare.

@@ -10,8 +10,9 @@ from threading import get_ident
 from time import perf_counter
 from typing import Any
 
+from flatout.profiling.module_call import wrap_module_call
 from flatout.profiling.patches import Function, Patches
-from flatout.profiling.user_lines import user_line
+from flatout.profiling.user_lines import outside, user_line
 from flatout.profiling.watch.calls import Calls
 from flatout.profiling.watch.loaders import Loaders
 from flatout.profiling.watch.losses import Losses
@@ -48,7 +49,7 @@ class Lines:
         watch_output(self._patches, self._calls)
         self._losses.watch(self._patches)
         self._loaders.watch(self._patches)
-        self._patches.wrap(torch.nn.Module, "__call__", self._model)
+        wrap_module_call(self._patches, self._model)
         for owner in (torch.nn.Module, torch.optim.Optimizer):
             self._patches.wrap(owner, "zero_grad", self._zero_grad)
 
@@ -83,7 +84,7 @@ class Lines:
             finally:
                 took = perf_counter() - began
                 self._in_model = False
-            self._passes.look(args, result, sys._getframe(1), took)
+            self._passes.look(args, result, outside(sys._getframe(1)), took)
             return result
 
         return call

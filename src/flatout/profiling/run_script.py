@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import pkgutil
 import runpy
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Final
+from typing import Any, Final
+from zipimport import zipimporter
 
 from flatout.errors import FlatoutError
 from flatout.profiling.stopping import Stopped
@@ -65,34 +67,52 @@ def run_script(arguments: Sequence[str], *, module: bool = False) -> Outcome:
         return Outcome(_exit_status(error), "finished")
     except Stopped:
         return Outcome(0, "stopped")
-    except KeyboardInterrupt as error:
-        _show(error)
-        return Outcome(INTERRUPTED, "interrupted")
     except BaseException as error:  # noqa: BLE001  whatever the script raises is shown, as Python does
-        return Outcome(_show(error), "failed")
-    return Outcome(0, "finished")
+        raised = error  # and shown when it is handled: an error of sys.excepthook is another one
+    else:
+        return Outcome(0, "finished")
+    if isinstance(raised, KeyboardInterrupt):
+        _show(raised)
+        return Outcome(INTERRUPTED, "interrupted")
+    return Outcome(_show(raised), "failed")
 
 
 def _run_file(name: str, arguments: Sequence[str]) -> None:
     path = str(Path(name).absolute())
     _set_path(os.path.realpath(Path(path).parent))
     sys.argv = [name, *arguments]
-    main = ModuleType("__main__")
-    main.__file__ = path
-    main.__loader__ = SourceFileLoader("__main__", path)
-    main.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None)
-    sys.modules["__main__"] = main
+    main = _main(path)
+    main["__loader__"] = SourceFileLoader("__main__", path)
     with io.open_code(path) as file:
         source = file.read()
-    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+    exec(compile(source, path, "exec", dont_inherit=True), main)
+
+
+def _main(file: str) -> dict[str, Any]:
+    """The names of a new __main__."""
+    module = ModuleType("__main__")
+    module.__file__ = file
+    module.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None)
+    sys.modules["__main__"] = module
+    return module.__dict__
 
 
 def _run_main(name: str, arguments: Sequence[str]) -> None:
     """Run the __main__.py in a folder or a zip file."""
+    path = str(Path(name).absolute())
+    if sys.flags.safe_path:
+        sys.path.insert(0, path)
+    _set_path(path)
     sys.argv = [name, *arguments]
-    if sys.path and not sys.flags.safe_path:
-        del sys.path[0]  # runpy puts the folder there
-    runpy.run_path(name, run_name="__main__")
+    finder = pkgutil.get_importer(path)
+    spec = finder.find_spec("__main__") if isinstance(finder, FileFinder | zipimporter) else None
+    if spec is None or not isinstance(spec.loader, SourceFileLoader | zipimporter):
+        raise FlatoutError(f"the __main__.py in {name!r} cannot be read; pass the script in it")
+    code = spec.loader.get_code("__main__")
+    assert code is not None
+    main = _main(spec.origin or path)
+    main.update(__spec__=spec, __loader__=spec.loader, __package__=spec.parent)
+    exec(code, main)
 
 
 def _run_module(name: str, arguments: Sequence[str]) -> None:
@@ -105,14 +125,15 @@ def _find_script(name: str) -> Run:
     if path.is_dir():
         main = (path / "__main__.py").is_file()
     elif path.is_file():
-        main = zipfile.is_zipfile(path)
-        if not main:
+        if not zipfile.is_zipfile(path):
             return _run_file
+        with zipfile.ZipFile(path) as packed:
+            main = "__main__.py" in packed.namelist()
     else:
         raise FlatoutError(f"the script must be a Python file, but {name!r} is not a file; pass its path")
     if not main:
         raise FlatoutError(
-            f"a folder is run by its __main__.py, but {name!r} has none; pass the script in it"
+            f"a folder or zip file is run by its __main__.py, but {name!r} has none; pass the script in it"
         )
     return _run_main
 
@@ -177,8 +198,8 @@ def _strip(error: BaseException | None, done: set[int]) -> None:
         if not of_profiler(file) and Path(file).name not in _RUNPY:
             kept.append(at)
         at = at.tb_next
-    for outer, inner in zip(kept, [*kept[1:], None], strict=True):
-        outer.tb_next = inner
+    for number, one in enumerate(kept):
+        one.tb_next = kept[number + 1] if number + 1 < len(kept) else None
     error.__traceback__ = kept[0] if kept else None
     _strip(error.__cause__, done)
     _strip(error.__context__, done)

@@ -10,7 +10,9 @@ from time import perf_counter
 from types import FrameType
 from typing import Any, Final
 
+from flatout.profiling.module_call import wrap_module_call
 from flatout.profiling.patches import Function, Patches
+from flatout.profiling.user_lines import outside
 from flatout.profiling.watch.passes import Passes
 
 After = Callable[[tuple[Any, ...], Any, FrameType, float], None]
@@ -73,7 +75,7 @@ class Stamps:
 
         self._thread = thread
         wrap = self._patches.wrap
-        wrap(torch.nn.Module, "__call__", self._timed("forward", self._passes.look))
+        wrap_module_call(self._patches, self._timed("forward", self._passes.look))
         wrap(torch.autograd, "backward", self._timed("backward"))
         wrap(torch.autograd, "grad", self._timed("backward"))
         wrap(dataloader.DataLoader, "__iter__", self._timed("data", self._epoch))
@@ -134,7 +136,7 @@ class Stamps:
                     seconds[part] += took
                     self.open = False
                 if after is not None:
-                    after(args, result, sys._getframe(1), took)
+                    after(args, result, outside(sys._getframe(1)), took)
                 return result
 
             return timed

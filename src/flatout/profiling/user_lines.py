@@ -17,13 +17,21 @@ _LIBRARIES: Final = tuple(
         if name in ("stdlib", "platstdlib", "purelib", "platlib")
     }
 )
+_PACKAGES: Final = tuple(
+    {os.path.realpath(sysconfig.get_paths()[name]) + os.sep for name in ("purelib", "platlib")}
+)
 
 
 class Line(NamedTuple):
-    """A line of a file."""
+    """A line of a file.
+
+    Attributes:
+        inside: the installed package that was at work there, or "" where the line itself was.
+    """
 
     file: str
     line: int
+    inside: str = ""
 
 
 def user_line(frame: FrameType) -> Line:
@@ -34,6 +42,23 @@ def user_line(frame: FrameType) -> Line:
             return Line(at.f_code.co_filename, at.f_lineno)
         at = at.f_back
     return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def outside(frame: FrameType) -> FrameType:
+    """The innermost frame from this one outwards that is not of this package."""
+    while of_profiler(frame.f_code.co_filename) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+@cache
+def package_of(file: str) -> str:
+    """The installed package that a file is of; "" for one of the user's, and for Python's own."""
+    path = os.path.realpath(file)
+    for folder in _PACKAGES:
+        if path.startswith(folder):
+            return Path(path[len(folder) :]).parts[0].removesuffix(".py")
+    return ""
 
 
 @cache

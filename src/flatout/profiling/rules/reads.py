@@ -13,6 +13,7 @@ from flatout.profiling.evidence import Evidence, quantile
 from flatout.profiling.finding import Finding
 from flatout.profiling.user_lines import Line
 
+_USERS_OWN: Final = ("", "numpy")  # what NumPy reads it was given
 _EVERY: Final = 100  # steps between two looks, in the fixes
 _LATER: Final = "keep loss.detach() in a list and read the list every 100 steps"
 _LATER_CODE: Final = "kept.append(loss.detach())"
@@ -48,6 +49,10 @@ def find(evidence: Evidence) -> Iterator[Finding]:
 
 def _read(kind: str, line: Line, times: list[float], evidence: Evidence) -> Finding:
     what, fix, code, later = READS[kind]
+    if line.inside not in _USERS_OWN:
+        what = f"{what} inside {line.inside}"
+        fix = f"{line.inside} does it: see its settings (logging, progress bar), and what this line gives it"
+        code, later = "", False
     steps = evidence.seen.steps
     count, cost = len(times) / steps, sum(times) / steps
     low, high = 1e3 * count * quantile(times, 0.25), 1e3 * cost

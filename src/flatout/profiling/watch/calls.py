@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from flatout.profiling.patches import Function
-from flatout.profiling.user_lines import Line, of_library, of_torch, user_line
+from flatout.profiling.user_lines import Line, of_library, of_torch, package_of, user_line
 from flatout.profiling.watch.seen import Seen
 
 LOG: Final = "log"
@@ -99,7 +99,7 @@ class Calls:
                 finally:
                     took = perf_counter() - began + before
                     self._outer = None
-                line = user_line(caller)
+                line = user_line(caller)._replace(inside=package_of(file))
                 if keep is None:
                     self.add(self._seen.calls, (self._shown or kind, line), took)
                 else:
