@@ -15,7 +15,7 @@ from flatout.hardware.cpu import cpu
 from flatout.profiling import surroundings
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.excerpt import excerpt
-from flatout.profiling.recorder import SETTLING, WARM_UP, Recorder
+from flatout.profiling.recorder import SETTLING, WARM_UP, Order, Recorder
 from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome, run_script
 from flatout.profiling.spread import spread
@@ -43,6 +43,8 @@ def profile_script(
     stop: bool = False,
     trials: bool = True,
     last_words: Callable[[dict[str, Any]], None] | None = None,
+    windows: Order | None = None,
+    with_torch: Callable[[], None] | None = None,
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Run a script unchanged and measure its first steps.
 
@@ -54,6 +56,8 @@ def profile_script(
         trials: when the script has come to its end, a copy of its model runs again, with fixes and without.
         last_words: given the document where the process ends at once (os._exit, SIGTERM, a script that
             catches all that would stop it); this then does not return.
+        windows: those of `Recorder`, where they are not the usual ones.
+        with_torch: called once torch is loaded, and before the script uses it.
 
     Returns:
         How the script ended, and the document of `document`; None in a process that the script has forked.
@@ -75,8 +79,14 @@ def profile_script(
 
     sudden = SuddenEnd(report)
     ending = Stop(lambda: sudden.now(Outcome(0, "stopped"))) if stop else None
-    recorder = Recorder(steps, stop=ending)
-    torch = WhenTorchLoads(recorder.install)
+    recorder = Recorder(steps, stop=ending, windows=windows)
+
+    def install() -> None:
+        if with_torch is not None:
+            with_torch()
+        recorder.install()
+
+    torch = WhenTorchLoads(install)
     sudden.watch()
     torch.watch()
     began = perf_counter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import get_ident
 from time import perf_counter, time
 from typing import Final, Protocol
@@ -30,6 +30,9 @@ _LATER: Final = (31, 17)  # of those that follow; primes, so as not to keep time
 
 
 _at_work: list[Recorder] = []  # one, or none
+
+
+Order = Callable[[], Iterator[tuple[str, int]]]
 
 
 class Window(Protocol):
@@ -60,6 +63,7 @@ class Recorder:
     Args:
         limit: measuring ends after so many steps.
         stop: ends the script then, or None.
+        windows: their names and how many steps each lasts, in order.
 
     Attributes:
         steps: the steps seen.
@@ -74,7 +78,8 @@ class Recorder:
         profilers: others that were seen at work.
     """
 
-    def __init__(self, limit: int, *, stop: Stop | None = None) -> None:
+    def __init__(self, limit: int, *, stop: Stop | None = None, windows: Order | None = None) -> None:
+        self._windows_in_order = windows or _order
         self._limit, self._stop = limit, stop
         self._thread: int | None = None
         self._process = os.getpid()
@@ -96,7 +101,7 @@ class Recorder:
         self.numbers: list[int] = []
         self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines, "subject": self.subject}
         self._began: float | None = None
-        self._order = _order()
+        self._order = self._windows_in_order()
         self._window: Window | None = None
         self._left = WARM_UP - _SUBJECT
         self._settling = 0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import FileFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any, Final
 from zipimport import zipimporter
 
@@ -85,7 +85,7 @@ def _run_file(name: str, arguments: Sequence[str]) -> None:
     main["__loader__"] = SourceFileLoader("__main__", path)
     with io.open_code(path) as file:
         source = file.read()
-    exec(compile(source, path, "exec", dont_inherit=True), main)
+    exec(compiled(source, path), main)
 
 
 def _main(file: str) -> dict[str, Any]:
@@ -95,6 +95,11 @@ def _main(file: str) -> dict[str, Any]:
     module.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __cached__=None)
     sys.modules["__main__"] = module
     return module.__dict__
+
+
+def compiled(source: bytes, path: str) -> CodeType:
+    """The script as Python compiles it."""
+    return compile(source, path, "exec", dont_inherit=True)
 
 
 def _run_main(name: str, arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final
 
 from flatout.profiling.evidence import quantile
@@ -27,9 +27,9 @@ def spread(seconds: Sequence[float], numbers: Sequence[int]) -> dict[str, Any] |
         numbers: which step of the script each was, ascending.
 
     Returns:
-        "low", "quartiles" (three), "high" (5 % are below low, and 5 % above high) and "most"; "blocks": their
-        medians; "over_the_run": of each share of the run [first step, last step, low, median, high];
-        "histogram": "from", "width" of a bar, "counts", and how many lie "above".
+        "low", "quartiles" (three), "high" (5 % are below low, and 5 % above high), "mean" and "most";
+        "blocks": their medians; "over_the_run": of each share of the run [first step, last step, low,
+        median, high]; "histogram": "from", "width" of a bar, "counts", and how many lie "above".
 
     >>> seen = spread([1e-6] * 5 + [3e-6] * 5, [1, 2, 3, 4, 5, 21, 22, 23, 24, 25])
     >>> seen["blocks"], seen["quartiles"], seen["most"]
@@ -40,6 +40,7 @@ def spread(seconds: Sequence[float], numbers: Sequence[int]) -> dict[str, Any] |
     times = [1e6 * value for value in seconds]
     return {
         "low": _short(quantile(times, 0.05)),
+        "mean": _short(fmean(times)),
         "quartiles": [_short(quantile(times, part)) for part in (0.25, 0.5, 0.75)],
         "high": _short(quantile(times, 0.95)),
         "most": _short(max(times)),
