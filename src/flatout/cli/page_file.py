@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from flatout.cli.message import say
 from flatout.errors import FlatoutError
 
 
@@ -35,13 +36,11 @@ def page_file(path: Path) -> Path:
     return path
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write it.
-
-    Raises:
-        FlatoutError: it cannot be written after all: the disk is full, or the folder has gone.
-    """
+def write_page(path: Path, page: str) -> bool:
+    """Write it; where the disk is full or the folder has gone, say so and return True."""
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise FlatoutError(f"--html: {str(path)!r} was not written: {error.strerror}") from error
+        say(f"--html: {str(path)!r} was not written: {error.strerror or error}")
+        return True
+    return False

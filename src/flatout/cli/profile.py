@@ -62,11 +62,13 @@ def profile(
         given = [*script[1:], *(["--json"] if as_json else [])]
         profile_compare.app(given, prog_name="flatout profile compare")
     from flatout.profiling.profile import profile_script
+    from flatout.profiling.same import ENDED
     from flatout.profiling.verify import Script
 
     again = Script(script, module, steps, stop, Path.cwd(), dict(os.environ))  # before it changes any of it
     page = None if html is None else page_file(html)
     output, errors = kept_open(sys.stdout), kept_open(sys.stderr)
+    unwritten: list[bool] = []
 
     def report(seen: dict[str, Any]) -> None:
         from rich.console import Console
@@ -75,7 +77,7 @@ def profile(
 
         console = Console(file=errors if as_json else output, highlight=False)
         console.print(profile_view(seen))
-        if verify and seen["findings"] and seen["outcome"] in ("finished", "stopped"):
+        if verify and seen["findings"] and seen["outcome"] in ENDED:
             from flatout.cli.profile_verify import verified
             from flatout.report.verify_view import verify_view
 
@@ -88,7 +90,7 @@ def profile(
         if page is not None:
             from flatout.report.profile_html import profile_html
 
-            write_page(page, profile_html(seen))
+            unwritten.append(write_page(page, profile_html(seen)))
 
     outcome, seen = profile_script(
         script, module=module, steps=steps, stop=stop, trials=trials, last_words=report
@@ -98,7 +100,7 @@ def profile(
             stream.flush()
     if seen is not None:
         report(seen)
-    raise typer.Exit(outcome.status)
+    raise typer.Exit(outcome.status or (2 if any(unwritten) else 0))
 
 
 def kept_open(stream: TextIO) -> TextIO:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,12 +44,16 @@ class Job:
     result: str
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: Job, write: Callable[[dict[str, Any]], None]) -> int:
     """Run it.
 
+    Args:
+        job: what.
+        write: given what was measured, at the end, however it comes: "status" and "outcome" of the script,
+            "steps", "us_per_step", "step_times_us", "losses", and how often the remedy was "applied".
+
     Returns:
-        "status" and "outcome" of the script, "us_per_step", "step_times_us", "losses", and how often the
-        remedy was "applied".
+        The exit status of the script.
     """
     losses = Losses()
     remedy: Remedy | None = None
@@ -63,19 +67,23 @@ def run(job: Job) -> dict[str, Any]:
             remedy.install()
         losses.install()
 
+    def measured(seen: dict[str, Any]) -> None:
+        kept = {key: seen[key] for key in ("status", "outcome", "steps", "us_per_step", "step_times_us")}
+        applied = 0 if remedy is None else remedy.applied
+        write(kept | {"losses": losses.numbers(), "applied": applied})
+
     outcome, seen = profile_script(
         job.arguments,
         module=job.module,
         steps=job.steps,
         stop=job.stop,
+        last_words=measured,
         windows=_only_bare,
         with_torch=with_torch,
     )
-    if seen is None:
-        return {}
-    applied = 0 if remedy is None else remedy.applied
-    kept = {key: seen[key] for key in ("us_per_step", "step_times_us", "steps")}
-    return asdict(outcome) | kept | {"losses": losses.numbers(), "applied": applied}
+    if seen is not None:
+        measured(seen)
+    return outcome.status
 
 
 def _only_bare() -> Iterator[tuple[str, int]]:
@@ -87,10 +95,11 @@ def main() -> None:
     """Run the job of the command line."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     result = Path(job.result).absolute()
-    measured = run(job)
-    if measured:
-        result.write_text(json.dumps(measured), encoding="utf-8")
-        sys.exit(measured["status"])
+    sys.exit(run(job, lambda measured: _write(result, measured)))
+
+
+def _write(result: Path, measured: dict[str, Any]) -> None:
+    result.write_text(json.dumps(measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Final
 
 SAME: Final = ("same", "rounded")
+ENDED: Final = ("finished", "stopped", "exited")  # how a script ends that can be run again
 _EARLY: Final = 10  # losses; in later ones rounding has grown
 _ROUNDING: Final = 1e-3
 
@@ -32,7 +33,7 @@ class Ran:
     @property
     def ended(self) -> bool:
         """Whether it came to its end."""
-        return self.measured is not None and self.measured["how"] in ("finished", "stopped")
+        return self.measured is not None and self.measured["outcome"] in ENDED
 
     @property
     def status(self) -> int | None:
