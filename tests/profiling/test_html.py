@@ -1,5 +1,6 @@
 """The page of a profile: valid, complete, and no text of the user's becomes markup."""
 
+import io
 import re
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 from profiling.documents import document, finding
+from rich.console import Console
 
 from flatout.report.profile_html import profile_html
+from flatout.report.profile_view import profile_view
 
 NASTY = "</code><script>alert('&amp;')</script>\x00\udc80"
 
@@ -120,6 +123,30 @@ def test_what_is_unknown_is_left_out(changes):
     page = profile_html(document(**changes))
     assert "None" not in text_of(page)
     assert "nan" not in page
+
+
+def test_what_came_of_the_predictions_is_a_table():
+    row = finding() | {"remedy": "whole batches are indexed", "predicted_ms": 0.3, "status": "within"}
+    row |= {"predicted_low": 0.2, "predicted_high": 0.4, "measured_ms": 0.25, "low": 0.24, "high": 0.26}
+    broken = row | {"status": "failed", "why": "TypeError: <float>", "measured_ms": None, "low": None}
+    shown = text_of(
+        profile_html(document(verified=[row | {"results": "same"}, broken | {"results": "other"}]))
+    )
+    assert "train.py:9 data whole batches are indexed 300 µs (200 to 400) 250 µs (240 to 260) as" in shown
+    assert "300 µs (200 to 400) – the script fails with it: TypeError: <float>" in shown
+
+
+def test_the_terminal_shows_as_many_findings_as_a_screen_holds():
+    long = "a sentence that says at length what is to be done about it, and then why " * 3
+    for notes, least in (([], 1), ([long] * 3, 0), ([long] * 5, 0)):
+        console = Console(width=110, file=io.StringIO())
+        found = [finding(line=line, fix=long.strip(), what=long[:60]) for line in range(9)]
+        console.print(profile_view(document(findings=found, notes=notes, verdict=long)))
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) <= 24
+        shown = sum(line.startswith("train.py:") for line in lines)
+        assert shown >= least
+        assert any(f"{9 - shown} others: --html" in line or "9 findings: --html" in line for line in lines)
 
 
 def test_a_single_step_makes_a_page():

@@ -77,6 +77,7 @@ def run(job: Job, write: Callable[[dict[str, Any]], None]) -> int:
         module=job.module,
         steps=job.steps,
         stop=job.stop,
+        trials=False,
         last_words=measured,
         windows=_only_bare,
         with_torch=with_torch,

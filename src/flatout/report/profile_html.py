@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from flatout.report.finding_card import finding_card
 from flatout.report.markup import Markup, element, join
 from flatout.report.profile_pictures import stacked_bar, times_over_the_run
 from flatout.report.race_view import share_of
+from flatout.report.verify_words import HEADS, cells
 
 _PARTS: Final = {
     "data": ("Data wait", "the step waits for a DataLoader"),
@@ -56,6 +57,8 @@ def _sections(seen: Mapping[str, Any]) -> Iterator[Markup]:
         yield _times(seen["step_times_us"])
     if seen["us_per_step"] is not None:
         yield _findings(seen)
+    if seen.get("verified"):
+        yield _verified(seen["verified"])
     yield _how(seen)
     yield _surroundings(seen)
 
@@ -136,6 +139,39 @@ def _findings(seen: Mapping[str, Any]) -> Markup:
         return _section("What costs time", element("p", "No line was found that costs time."))
     cards = [finding_card(one, 1e-3 * seen["us_per_step"]) for one in found]
     return _section("What costs time, and the fix", *cards)
+
+
+def _verified(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    shown = []
+    for row in rows:
+        name, remedy, predicted, measured, came = cells(row)
+        style = {"within": "good", "manual": "aside"}.get(row["status"], "warn")
+        shown.append(
+            element(
+                "tr",
+                element("th", name, scope="row"),
+                element("td", remedy),
+                element("td", predicted, class_="figure"),
+                element("td", measured, class_="figure"),
+                element("td", came, f": {row['why']}" if row.get("why") else None, class_=style),
+            )
+        )
+    return _section(
+        "Did it come true?",
+        element(
+            "p",
+            "The script ran again, as it is and with each fix that flatout can put in, in turn. Gains are "
+            "those of a step, the measured ones with what the runs span.",
+        ),
+        element(
+            "div",
+            _table((*HEADS[:-1], "came true?"), shown),
+            class_="wide",
+            tabindex="0",
+            role="group",
+            aria_label="Predicted and measured gains",
+        ),
+    )
 
 
 def _how(seen: Mapping[str, Any]) -> Markup:

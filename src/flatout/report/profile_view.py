@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from flatout.report import text
@@ -14,6 +14,7 @@ from flatout.report.words import Words
 
 _BAR: Final = 24
 _FINDINGS: Final = 3
+_SCREEN: Final = 24  # lines
 _NAMES: Final = {"data": "data wait", "rest": "rest (between)"}
 
 
@@ -33,12 +34,27 @@ def profile_view(seen: Mapping[str, Any]) -> RenderableType:
     ... )
     No step was seen.
     """
-    return Group(
-        Words(seen["verdict"], "bold"),
-        *_breakdown(seen),
-        *_findings(seen["findings"]),
-        *(Words(note, "yellow") for note in seen["notes"]),
-    )
+    return _OneScreen(seen)
+
+
+class _OneScreen:
+    """The report with as many findings as a screen has room for."""
+
+    def __init__(self, seen: Mapping[str, Any]) -> None:
+        self._seen = seen
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        seen = self._seen
+        for most in range(_FINDINGS, -1, -1):
+            shown = Group(
+                Words(seen["verdict"], "bold"),
+                *_breakdown(seen),
+                *_findings(seen["findings"], most),
+                *(Words(note, "yellow") for note in seen["notes"]),
+            )
+            if len(console.render_lines(shown, options, pad=False)) <= _SCREEN:
+                break
+        yield shown
 
 
 def _breakdown(seen: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -60,8 +76,8 @@ def _breakdown(seen: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Words(windows, "dim")
 
 
-def _findings(found: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    for one in found[:_FINDINGS]:
+def _findings(found: list[Mapping[str, Any]], most: int) -> Iterator[RenderableType]:
+    for one in found[:most]:
         cost = f"{cost_words(one)}, {often(one['count'])}"
         yield Text()
         yield Words(f"{one['file']}:{one['line']}  {one['what']}: {cost}", "bold")
@@ -69,5 +85,6 @@ def _findings(found: list[Mapping[str, Any]]) -> Iterator[RenderableType]:
         yield Words(f"  {one['fix']}{code}")
         if gain := gain_words(one):
             yield Words(f"  {gain}")
-    if len(found) > _FINDINGS:
-        yield Words(f"{len(found) - _FINDINGS} smaller ones are in --json", "dim")
+    if len(found) > most:
+        others = f"{len(found) - most} others" if most else f"{len(found)} findings"
+        yield Words(f"{others}: --html or --json shows them", "dim")
