@@ -125,6 +125,33 @@ def test_what_is_unknown_is_left_out(changes):
     assert "nan" not in page
 
 
+def test_the_split_and_the_layers_are_shown_where_they_were_measured():
+    parts = {"compute": {"us": 98.0, "share": 0.098}, "launch": {"us": 900.0, "share": 0.9}}
+    parts["copy"] = {"us": 2.0, "share": 0.002}  # too little for a row
+    split = {"parts": parts, "how": "by <a trace>", "distortion": 1.31}
+    layer = {"name": "0.weight", "class": "Linear", "forward_us": 40.0, "backward_us": 60.0, "self_us": 90.0}
+    windows = {"bare": 100, "lines": 50, "trace": 7}
+    page = profile_html(document(split=split, layers=[layer] * 10, windows=windows))
+    shown = text_of(page)
+    assert "Launch 900 µs 90 % work was started already" in shown
+    assert "Copies" not in shown
+    assert "by <a trace>" in shown
+    assert "0.weight 90 µs 40 µs 60 µs Linear" in shown
+    assert "2 smaller ones are in --json" in shown
+    assert "trace 7 1.31 times as long" in shown
+    assert "not measured: too few" in text_of(profile_html(document(split=None, split_reason="too few")))
+
+
+def test_a_batch_that_is_small_has_a_picture_of_sizes():
+    small = finding("batch", gain_ms=None, gain_low=None, gain_high=None)
+    for times in ({16: 1e-3, 64: 1.1e-3, 256: 1.5e-3}, {"16": 1e-3, "64": 1.1e-3, "256": 1.5e-3}, {16: 1e-3}):
+        sizes = {"size": 16, "step_s": times, "fixed_s": 9.6e-4, "sample_s": 2e-6}
+        page = parsed(profile_html(document(findings=[small], trials={"sizes": sizes})))
+        (picture,) = [e for e in page.iter("svg") if e.get("class") == "sizes"]
+        assert picture.get("aria-label").startswith("A step by batch size: 16 takes 1 ms")
+        assert len(list(picture.iter("circle"))) == len(times)
+
+
 def test_what_came_of_the_predictions_is_a_table():
     row = finding() | {"remedy": "whole batches are indexed", "predicted_ms": 0.3, "status": "within"}
     row |= {"predicted_low": 0.2, "predicted_high": 0.4, "measured_ms": 0.25, "low": 0.24, "high": 0.26}

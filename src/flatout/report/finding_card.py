@@ -12,12 +12,13 @@ from flatout.report.profile_pictures import gain_bar
 from flatout.report.profile_words import cost_words, gain_words, often
 
 
-def finding_card(one: Mapping[str, Any], step_ms: float) -> Markup:
+def finding_card(one: Mapping[str, Any], step_ms: float, picture: Markup | None = None) -> Markup:
     """A card.
 
     Args:
         one: the finding, as in a profile's "findings".
         step_ms: milliseconds of a step.
+        picture: of what it was found by, or None.
     """
     place = f"{one['file']}:{one['line']}"
     return element(
@@ -28,6 +29,7 @@ def finding_card(one: Mapping[str, Any], step_ms: float) -> Markup:
         element("p", element("b", "Fix: "), f"{one['fix']}."),
         element("pre", element("code", one["code"])) if one["code"] else None,
         *_gain(one, step_ms),
+        picture,
         class_="finding",
     )
 

@@ -7,19 +7,13 @@ from importlib.resources import files
 from typing import Any, Final
 
 from flatout.report import text
+from flatout.report.batch_picture import batch_picture
 from flatout.report.finding_card import finding_card
-from flatout.report.markup import Markup, element, join
-from flatout.report.profile_pictures import stacked_bar, times_over_the_run
-from flatout.report.race_view import share_of
+from flatout.report.markup import Markup, element
+from flatout.report.page_parts import fact, row, section, table
+from flatout.report.profile_pictures import times_over_the_run
+from flatout.report.step_section import step_section
 from flatout.report.verify_words import HEADS, cells
-
-_PARTS: Final = {
-    "data": ("Data wait", "the step waits for a DataLoader"),
-    "forward": ("Forward", "inside the outermost call of a module"),
-    "backward": ("Backward", "gradients"),
-    "optimizer": ("Optimizer", "inside step() of the optimizer"),
-    "rest": ("Rest", "between these: Python, and tensors outside of modules"),
-}
 
 
 def profile_html(seen: Mapping[str, Any]) -> str:
@@ -52,7 +46,7 @@ def profile_html(seen: Mapping[str, Any]) -> str:
 def _sections(seen: Mapping[str, Any]) -> Iterator[Markup]:
     yield _top(seen)
     if seen["breakdown"] is not None:
-        yield _step(seen)
+        yield step_section(seen)
     if seen["step_times_us"] is not None:
         yield _times(seen["step_times_us"])
     if seen["us_per_step"] is not None:
@@ -69,8 +63,8 @@ def _top(seen: Mapping[str, Any]) -> Markup:
     if seen["us_per_step"] is not None:
         step = seen["us_per_step"]
         facts = [
-            _fact(text.seconds(1e-6 * step), f"a step on {seen['device'] or 'a device unknown'}"),
-            _fact(f"{1e6 / step:,.0f}" if step < 1e5 else f"{1e6 / step:.3g}", "steps a second"),
+            fact(text.seconds(1e-6 * step), f"a step on {seen['device'] or 'a device unknown'}"),
+            fact(f"{1e6 / step:,.0f}" if step < 1e5 else f"{1e6 / step:.3g}", "steps a second"),
             *_can_go(seen),
         ]
     notes = [element("p", note, class_="note") for note in seen["notes"]]
@@ -83,37 +77,12 @@ def _top(seen: Mapping[str, Any]) -> Markup:
     )
 
 
-def _fact(value: str, what: str) -> Markup:
-    return element("div", element("dt", what), element("dd", value))
-
-
 def _can_go(seen: Mapping[str, Any]) -> Iterator[Markup]:
     gains = [one for one in seen["findings"] if one["gain_ms"]]
     if gains:
         best = max(gains, key=lambda one: float(one["gain_ms"]))
         left = max(0.0, 1e-6 * seen["us_per_step"] - 1e-3 * best["gain_ms"])
-        yield _fact(text.seconds(left), f"predicted once {best['file']}:{best['line']} is fixed")
-
-
-def _step(seen: Mapping[str, Any]) -> Markup:
-    parts = seen["breakdown"]
-    shown = ", ".join(f"{_name(name)} {share_of(part['share'])}" for name, part in parts.items())
-    bar = stacked_bar([(f"part-{name}", part["share"]) for name, part in parts.items()], f"A step: {shown}")
-    rows = [
-        element(
-            "tr",
-            element("th", element("span", class_=f"swatch part-{name}"), _name(name), scope="row"),
-            element("td", text.seconds(1e-6 * part["us"]), class_="figure"),
-            element("td", share_of(part["share"]), class_="figure"),
-            element("td", _PARTS.get(name, ("", ""))[1], class_="aside"),
-        )
-        for name, part in parts.items()
-    ]
-    return _section("Where a step goes", bar, _table(("part", "time", "share", "what it is"), rows))
-
-
-def _name(part: str) -> str:
-    return _PARTS.get(part, (part, ""))[0]
+        yield fact(text.seconds(left), f"predicted once {best['file']}:{best['line']} is fixed")
 
 
 def _times(spread: Mapping[str, Any]) -> Markup:
@@ -122,7 +91,7 @@ def _times(spread: Mapping[str, Any]) -> Markup:
         f"Half of the steps took {low} to {high}, the median {middle}, and the slowest of all "
         f"{text.seconds(1e-6 * spread['most'])}."
     )
-    return _section(
+    return section(
         "Step times over the run",
         times_over_the_run(spread, f"The times of the steps over the run. {words}"),
         element(
@@ -136,16 +105,24 @@ def _times(spread: Mapping[str, Any]) -> Markup:
 def _findings(seen: Mapping[str, Any]) -> Markup:
     found = seen["findings"]
     if not found:
-        return _section("What costs time", element("p", "No line was found that costs time."))
-    cards = [finding_card(one, 1e-3 * seen["us_per_step"]) for one in found]
-    return _section("What costs time, and the fix", *cards)
+        return section("What costs time", element("p", "No line was found that costs time."))
+    sizes = (seen.get("trials") or {}).get("sizes")
+    cards = [
+        finding_card(
+            one,
+            1e-3 * seen["us_per_step"],
+            batch_picture(sizes) if one["kind"] == "batch" and sizes else None,
+        )
+        for one in found
+    ]
+    return section("What costs time, and the fix", *cards)
 
 
 def _verified(rows: Sequence[Mapping[str, Any]]) -> Markup:
     shown = []
-    for row in rows:
-        name, remedy, predicted, measured, came = cells(row)
-        style = {"within": "good", "manual": "aside"}.get(row["status"], "warn")
+    for one in rows:
+        name, remedy, predicted, measured, came = cells(one)
+        style = {"within": "good", "manual": "aside"}.get(one["status"], "warn")
         shown.append(
             element(
                 "tr",
@@ -153,10 +130,10 @@ def _verified(rows: Sequence[Mapping[str, Any]]) -> Markup:
                 element("td", remedy),
                 element("td", predicted, class_="figure"),
                 element("td", measured, class_="figure"),
-                element("td", came, f": {row['why']}" if row.get("why") else None, class_=style),
+                element("td", came, f": {one['why']}" if one.get("why") else None, class_=style),
             )
         )
-    return _section(
+    return section(
         "Did it come true?",
         element(
             "p",
@@ -165,7 +142,7 @@ def _verified(rows: Sequence[Mapping[str, Any]]) -> Markup:
         ),
         element(
             "div",
-            _table((*HEADS[:-1], "came true?"), shown),
+            table((*HEADS[:-1], "came true?"), shown),
             class_="wide",
             tabindex="0",
             role="group",
@@ -177,22 +154,27 @@ def _verified(rows: Sequence[Mapping[str, Any]]) -> Markup:
 def _how(seen: Mapping[str, Any]) -> Markup:
     windows = seen["windows"]
     rows = [
-        _row(
+        row(
             "bare", f"{windows['bare']:,}", "as long as it takes", "only time stamps: all times of this page"
         ),
-        _row("lines", f"{windows['lines']:,}", _times_as_long(seen["distortion"]), "what each line does"),
+        row("lines", f"{windows['lines']:,}", _times_as_long(seen["distortion"]), "what each line does"),
     ]
+    if seen.get("split") is not None:
+        longer = _times_as_long(seen["split"]["distortion"])
+        rows.append(
+            row("trace", f"{windows['trace']:,}", longer, "what a step does, by the profiler of torch")
+        )
     abstained = [
         element("li", element("b", rule), f" did not judge: {why}") for rule, why in seen["abstained"].items()
     ]
-    return _section(
+    return section(
         "How it was measured",
         element(
             "p",
             f"The script was run unchanged and {_OUTCOMES.get(seen['outcome'], seen['outcome'])}; "
             f"{seen['steps']:,} of its steps were seen. Windows followed each other, never two at once.",
         ),
-        _table(("window", "steps", "a step took", "what it sees"), rows),
+        table(("window", "steps", "a step took", "what it sees"), rows),
         element("ul", *abstained) if abstained else None,
     )
 
@@ -223,32 +205,13 @@ def _surroundings(seen: Mapping[str, Any]) -> Markup:
         "flatout": versions.get("flatout"),
     }
     shown = (
-        _fact(f"{value:g}" if isinstance(value, float) else str(value), name)
+        fact(f"{value:g}" if isinstance(value, float) else str(value), name)
         for name, value in facts.items()
         if value is not None
     )
-    return _section("Where it ran", element("dl", *shown, class_="surroundings"))
+    return section("Where it ran", element("dl", *shown, class_="surroundings"))
 
 
 def _footer(seen: Mapping[str, Any]) -> Markup:
     when = str(seen["ended"]).replace("T", " ")[:16]
     return element("footer", element("p", f"Made by flatout profile, {when}."))
-
-
-def _section(title: str, *children: Markup | None) -> Markup:
-    return element("section", element("h2", title), *children)
-
-
-def _row(name: str, *cells: str) -> Markup:
-    *figures, words = cells
-    return element(
-        "tr",
-        element("th", name, scope="row"),
-        *(element("td", figure, class_="figure") for figure in figures),
-        element("td", words, class_="aside"),
-    )
-
-
-def _table(names: tuple[str, ...], rows: list[Markup]) -> Markup:
-    head = element("tr", *(element("th", name, scope="col") for name in names))
-    return element("table", element("thead", head), element("tbody", join(*rows)))
