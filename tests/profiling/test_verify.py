@@ -55,6 +55,12 @@ def test_a_gain_beyond_the_prediction_is_said(monkeypatch):
     assert unpredicted["status"] == "unpredicted"
 
 
+def test_a_gain_that_may_be_none_is_noise(monkeypatch):
+    row = verified(monkeypatch, [ran(1000)] * 3, [ran(700), ran(800), ran(1010)])
+    assert (row["status"], row["measured_ms"]) == ("noise", pytest.approx(0.2))
+    assert "too small to tell from noise" in shown([row])
+
+
 def test_a_cost_that_is_seldom_is_measured_by_the_mean(monkeypatch):
     seldom = ran()
     seldom.measured["step_times_us"]["mean"] = 1300.0
@@ -72,6 +78,7 @@ def test_a_cost_that_is_seldom_is_measured_by_the_mean(monkeypatch):
         (ran(losses=(3.0, 2.5)), "differs"),
         (ran(output=b"a\nc\n"), "differs"),
         (ran(losses=(3.0 + 1e-5, 2.0)), "outside"),
+        (ran(1000.0 - 1e-6, losses=(3.0 + 1e-5, 2.0)), "outside"),
     ],
 )
 def test_a_fix_that_breaks_or_changes_the_script_is_no_gain(monkeypatch, with_it, status):

@@ -67,10 +67,11 @@ def verify(
     Returns:
         For each finding "kind", "file", "line", "remedy" (what was put in, or None where flatout cannot),
         "predicted_ms", "predicted_low", "predicted_high" and "measured_ms", "low", "high" (None where it was
-        not measured), "status" ("within" the predicted interval, "outside", "unpredicted", "failed",
-        "differs" where the script computes something else, "unused" where the fix changed nothing, "manual"
-        where flatout cannot put it in, "unmeasured") and "results" ("same", "rounded", "other", or "unknown"
-        where two runs as it is differ, too). Ctrl-C ends it; what was measured until then is there.
+        not measured), "status" ("within" the predicted interval, "outside", "noise" where no gain can be
+        told from none, "unpredicted", "failed", "differs" where the script computes something else, "unused"
+        where the fix changed nothing, "manual" where flatout cannot put it in, "unmeasured") and "results"
+        ("same", "rounded", "other", or "unknown" where two runs as it is differ, too). Ctrl-C ends it; what
+        was measured until then is there.
     """
     found = list(seen["findings"])
     remedies = [remedy_for(one, script.folder, seen["device"]) for one in found]
@@ -177,8 +178,9 @@ def _verdict(one: Mapping[str, Any], without: Sequence[Ran], with_it: Sequence[R
 def _status(one: Mapping[str, Any], measured: Mapping[str, float]) -> str:
     if one["gain_high"] is None:
         return "unpredicted"
-    apart = measured["high"] < one["gain_low"] or measured["low"] > one["gain_high"]
-    return "outside" if apart else "within"
+    if measured["high"] < one["gain_low"] or measured["low"] > one["gain_high"]:
+        return "outside"
+    return "noise" if measured["low"] <= 0 <= measured["high"] else "within"
 
 
 def _steps(one: Mapping[str, Any], pairs: Sequence[tuple[Ran, Ran]]) -> Iterator[tuple[float, float]]:

@@ -45,7 +45,7 @@ def batch_picture(sizes: Mapping[str, Any]) -> Markup:
     fixed = y(sizes["fixed_s"])
     floor = join(
         element("line", x1="0", x2="100%", y1=fixed, y2=fixed, class_="fixed"),
-        element("text", f"fixed {text.seconds(sizes['fixed_s'])}", x="0", y=fixed - 4, class_="tick"),
+        element("text", f"fixed {text.seconds(sizes['fixed_s'])}", x="0", y=fixed + 14, class_="tick"),
     )
     axis = element("line", x1="0", x2="100%", y1=_HEIGHT, y2=_HEIGHT, class_="grid")
     label = "A step by batch size: " + ", ".join(

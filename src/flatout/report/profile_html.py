@@ -14,6 +14,7 @@ from flatout.report.page_parts import fact, row, section, table
 from flatout.report.profile_pictures import times_over_the_run
 from flatout.report.step_section import step_section
 from flatout.report.verify_words import HEADS, cells
+from flatout.report.words import glued
 
 
 def profile_html(seen: Mapping[str, Any]) -> str:
@@ -67,11 +68,11 @@ def _top(seen: Mapping[str, Any]) -> Markup:
             fact(f"{1e6 / step:,.0f}" if step < 1e5 else f"{1e6 / step:.3g}", "steps a second"),
             *_can_go(seen),
         ]
-    notes = [element("p", note, class_="note") for note in seen["notes"]]
+    notes = [element("p", glued(note), class_="note") for note in seen["notes"]]
     return element(
         "header",
         element("p", element("code", command), class_="command"),
-        element("h1", seen["verdict"]),
+        element("h1", glued(seen["verdict"])),
         element("dl", *facts, class_="facts") if facts else None,
         *notes,
     )
@@ -96,8 +97,9 @@ def _times(spread: Mapping[str, Any]) -> Markup:
         times_over_the_run(spread, f"The times of the steps over the run. {words}"),
         element(
             "p",
-            f"{words} The line is the median, the band holds four steps of five, and the bars on the right "
-            "count the steps of each time.",
+            glued(words),
+            " The line is the median, the band holds four steps of five, and the bars on the right count the "
+            "steps of each time.",
         ),
     )
 
@@ -107,15 +109,21 @@ def _findings(seen: Mapping[str, Any]) -> Markup:
     if not found:
         return section("What costs time", element("p", "No line was found that costs time."))
     sizes = (seen.get("trials") or {}).get("sizes")
+    came = {_place(one): one for one in seen.get("verified") or ()}
     cards = [
         finding_card(
             one,
             1e-3 * seen["us_per_step"],
-            batch_picture(sizes) if one["kind"] == "batch" and sizes else None,
+            came=came.get(_place(one)),
+            picture=batch_picture(sizes) if one["kind"] == "batch" and sizes else None,
         )
         for one in found
     ]
     return section("What costs time, and the fix", *cards)
+
+
+def _place(one: Mapping[str, Any]) -> tuple[str, str, int]:
+    return one["kind"], one["file"], one["line"]
 
 
 def _verified(rows: Sequence[Mapping[str, Any]]) -> Markup:

@@ -40,7 +40,14 @@ def stacked_bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
     return _picture(label, _BAR, *drawn, class_="stack")
 
 
-def gain_bar(step_ms: float, low_ms: float, high_ms: float, likely_ms: float | None, label: str) -> Markup:
+def gain_bar(
+    step_ms: float,
+    low_ms: float,
+    high_ms: float,
+    likely_ms: float | None,
+    label: str,
+    measured_ms: float | None = None,
+) -> Markup:
     """A step as a bar, with what a fix saves: its range, and the likely gain where it is known.
 
     Args:
@@ -49,6 +56,7 @@ def gain_bar(step_ms: float, low_ms: float, high_ms: float, likely_ms: float | N
         high_ms: the most.
         likely_ms: what it saves, or None.
         label: what the picture shows, for those who do not see it.
+        measured_ms: what it saved when the script ran with it, or None.
     """
 
     def left(saved_ms: float) -> float:
@@ -61,7 +69,10 @@ def gain_bar(step_ms: float, low_ms: float, high_ms: float, likely_ms: float | N
     ]
     whisker = _rect(sure, _ROW / 2 - 1, max(_LEAST, left(low_ms) - sure), 2, class_="whisker")
     ends = (_rect(x, 3, _LEAST, _ROW - 6, class_="whisker") for x in (sure, left(low_ms) - _LEAST))
-    return _picture(label, _ROW, *bars, whisker, *ends, class_="gain")
+    dot = None
+    if measured_ms is not None:
+        dot = element("circle", cx=f"{left(measured_ms):.4g}%", cy=_ROW / 2, r=6, class_="measured")
+    return _picture(label, _ROW, *bars, whisker, *ends, dot, class_="gain")
 
 
 def times_over_the_run(spread: Mapping[str, Any], label: str) -> Markup:
@@ -148,5 +159,5 @@ def _rect(x: float, y: float, width: float, height: float, class_: str) -> Marku
     return element("rect", x=f"{x:.4g}%", y=y, width=f"{width:.4g}%", height=height, class_=class_)
 
 
-def _picture(label: str, height: float, *children: Markup, class_: str) -> Markup:
+def _picture(label: str, height: float, *children: Markup | None, class_: str) -> Markup:
     return element("svg", *children, role="img", aria_label=label, width="100%", height=height, class_=class_)

@@ -22,7 +22,8 @@ def verify_view(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in HEADS:
-        table.add_column(name, justify="right" if name in ("predicted a step", "measured") else "left")
+        figure = name in ("predicted a step", "measured")
+        table.add_column(name, justify="right" if figure else "left", no_wrap=figure)
     for row in rows:
         table.add_row(*map(Text, cells(row)))
     reasons = (

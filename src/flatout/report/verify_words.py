@@ -11,6 +11,7 @@ HEADS: Final = ("finding", "put in", "predicted a step", "measured", "")
 _STATUS: Final = {
     "within": "as predicted",
     "outside": "not as predicted",
+    "noise": "too small to tell from noise",
     "unpredicted": "no gain was predicted",
     "failed": "the script fails with it",
     "differs": "computes something else",
