@@ -18,6 +18,7 @@ _OFTEN: Final = 0.5  # times a step
 _SELDOM: Final = 0.02
 _TAKES: Final = 0.05  # of a step
 _SURE: Final = 3  # times
+_SLOWEST: Final = 20  # one of so many is out of the ordinary
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,34 @@ class Evidence:
         """Whether the model lies on the CPU, where a read waits for nothing."""
         return self.device == "cpu"
 
-    def often(self, times: Sequence[float]) -> bool:
-        """Whether calls that took these seconds, in the windows of lines, are worth a finding.
+    def cost(self, times: Sequence[float]) -> Cost | None:
+        """What calls that took these seconds, in the windows of lines, cost a step.
 
-        That is in most steps; or else in every fiftieth or more, where they take a twentieth of the time, and
-        three of them were seen.
+        None where they are no matter: they have to be in most steps, or else in every fiftieth or more, take
+        a twentieth of the time, and have been seen three times.
         """
-        count, cost = len(times) / self.seen.steps, sum(times) / self.seen.steps
-        matters = len(times) >= _SURE and count > _SELDOM and cost >= _TAKES * self.step_s
-        return count >= _OFTEN or matters
+        spent = [max(0.0, seconds - self.clock_s) for seconds in times]
+        if not spent:
+            return None
+        count = len(spent) / self.seen.steps
+        cost = Cost(count, count * typical(spent), count * quantile(spent, 0.25))
+        matters = len(spent) >= _SURE and count > _SELDOM and cost.seconds >= _TAKES * self.step_s
+        return cost if count >= _OFTEN or matters else None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What calls cost.
+
+    Attributes:
+        count: of them, a step.
+        seconds: they take of a step, without the slowest of them.
+        low: seconds, were each as quick as the quickest quarter of them.
+    """
+
+    count: float
+    seconds: float
+    low: float
 
     def trial(self, name: str) -> Trial | None:
         """What an experiment measured; None where there was nothing to change.
@@ -91,6 +111,16 @@ class Evidence:
 
 class AbstainError(Exception):
     """A rule cannot judge; its text says which signal is missing."""
+
+
+def typical(values: Sequence[float]) -> float:
+    """The mean without the largest 5 %, as for the steps.
+
+    >>> typical([1.0] * 19 + [50.0])
+    1.0
+    """
+    ordered = sorted(values)
+    return fmean(ordered[: len(ordered) - len(ordered) // _SLOWEST])
 
 
 def quantile(values: Sequence[float], part: float) -> float:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from flatout.report import text
+
+_COSTS: Final = {"kept-graph": "memory"}  # what a finding costs that takes no time
 
 
 def cost_words(one: Mapping[str, Any]) -> str:
     """What a finding costs.
 
-    >>> cost_words({"ms_per_step": 0.167, "share": 0.469}), cost_words({"ms_per_step": None, "share": None})
-    ('167 µs, 46.9 % of a step', 'memory, not time')
+    >>> cost_words({"kind": "item", "ms_per_step": 0.167, "share": 0.469})
+    '167 µs, 46.9 % of a step'
+    >>> cost_words({"kind": "train-mode", "ms_per_step": None, "share": None})
+    'correctness, not time'
     """
     if one["ms_per_step"] is None:
-        return "memory, not time"
+        return f"{_COSTS.get(one['kind'], 'correctness')}, not time"
     return f"{text.seconds(1e-3 * one['ms_per_step'])}, {100 * one['share']:.1f} % of a step"
 
 

@@ -17,7 +17,7 @@ class Squares(Dataset):
 
 class Slow(nn.Linear):
     def forward(self, x):
-        time.sleep(0.04)  # a larger model
+        time.sleep(0.06)  # a larger model
         return super().forward(x)
 
 
@@ -26,7 +26,7 @@ def main():
     loader = DataLoader(Squares(), batch_size=2, shuffle=True, num_workers=0)
     model = Slow(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    for _ in range(12):
+    for _ in range(10):
         for x, y in loader:
             loss = nn.functional.mse_loss(model(x), y)
             optimizer.zero_grad()

@@ -68,7 +68,7 @@ KINDS: Final = tuple(kind for rule in RULES for kind in rule.kinds)
 
 
 def findings(evidence: Evidence) -> tuple[list[Finding], dict[str, str]]:
-    """All that is found, what may gain most first; and why which rules abstain."""
+    """All that is found: wrong results, then what may gain most; and why which rules abstain."""
     found: list[Finding] = []
     abstained: dict[str, str] = {}
     for rule in RULES:
@@ -79,6 +79,6 @@ def findings(evidence: Evidence) -> tuple[list[Finding], dict[str, str]]:
     return sorted(found, key=_rank), abstained
 
 
-def _rank(one: Finding) -> tuple[float, float]:
+def _rank(one: Finding) -> tuple[bool, float, float]:
     gain = one.gain_high if one.gain_ms is None else one.gain_ms
-    return -(gain or 0.0), -(one.ms_per_step or 0.0)
+    return one.kind != "train-mode", -(gain or 0.0), -(one.ms_per_step or 0.0)

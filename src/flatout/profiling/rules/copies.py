@@ -29,28 +29,26 @@ COPIES: Final = {
 
 def find(evidence: Evidence) -> Iterator[Finding]:
     """A finding for each line that copies in often, and each kind of copy."""
-    steps = evidence.seen.steps
     for line, copies in evidence.seen.copies.items():
         for kind, (what, fix, code) in COPIES.items():
             taken = [copy for copy in copies if _kind(copy) == kind]
-            if not evidence.often([copy.seconds for copy in taken]):
+            cost = evidence.cost([copy.seconds for copy in taken])
+            if cost is None:
                 continue
-            spent = [max(0.0, copy.seconds - evidence.clock_s) for copy in taken]
-            cost = sum(spent) / steps
             size = quantile([float(copy.bytes) for copy in taken], 0.5)
             yield Finding(
                 kind,
                 line.file,
                 line.line,
                 f"{what} ({size / 1e6:,.2f} MB)" if size >= _SMALL else what,
-                len(taken) / steps,
-                1e3 * cost,
-                cost / evidence.step_s,
+                cost.count,
+                1e3 * cost.seconds,
+                cost.seconds / evidence.step_s,
                 fix + (_unpinned(evidence) if kind == "unpinned" else ""),
                 code,
                 None,
                 0.0,
-                1e3 * cost,
+                1e3 * cost.seconds,
             )
 
 

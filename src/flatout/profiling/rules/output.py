@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flatout.profiling.evidence import Evidence, quantile
+from flatout.profiling.evidence import Evidence
 from flatout.profiling.finding import Finding
 
 _EVERY: Final = 100  # steps between two times, in the fixes
@@ -26,28 +26,12 @@ def find(evidence: Evidence) -> Iterator[Finding]:
 
     The fix saves all but what is still written.
     """
-    steps = evidence.seen.steps
     for (kind, line), times in evidence.seen.calls.items():
-        if kind not in OUTPUT or not evidence.often(times):
+        if kind not in OUTPUT or (cost := evidence.cost(times)) is None:
             continue
         what, fix, code = OUTPUT[kind]
-        spent = [max(0.0, s - evidence.clock_s) for s in times]
-        count, cost = len(spent) / steps, sum(spent) / steps
-        share = cost / evidence.step_s
-        spared = max(0.0, 1 - 1 / (_EVERY * count))
-        low, high = 1e3 * spared * count * quantile(spent, 0.25), 1e3 * cost
-        gain = 1e3 * spared * cost
-        yield Finding(
-            kind,
-            line.file,
-            line.line,
-            what,
-            count,
-            1e3 * cost,
-            share,
-            fix,
-            code,
-            gain,
-            min(low, gain),
-            high,
-        )
+        spared = max(0.0, 1 - 1 / (_EVERY * cost.count))
+        ms, gain = 1e3 * cost.seconds, 1e3 * spared * cost.seconds
+        low = min(gain, 1e3 * spared * cost.low)
+        share = cost.seconds / evidence.step_s
+        yield Finding(kind, line.file, line.line, what, cost.count, ms, share, fix, code, gain, low, ms)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from flatout.profiling.evidence import Evidence
+from flatout.profiling.evidence import Evidence, typical
 from flatout.profiling.finding import Finding
 from flatout.profiling.watch.passes import Pass
+
+_EACH: Final = 0.5  # times a step: it is a part of ordinary steps
 
 
 def find_train_mode(evidence: Evidence) -> Iterator[Finding]:
@@ -29,7 +32,10 @@ def find_no_grad(evidence: Evidence) -> Iterator[Finding]:
     """
     fix = "nothing comes back through this graph: make none"
     for one in _once(evidence, [p for p in evidence.passes.seen if p.grad and not p.trains]):
-        count, cost = one.calls / max(1, evidence.passes.steps), one.seconds / max(1, evidence.passes.steps)
+        steps = max(1, evidence.passes.steps)
+        count = len(one.times) / steps
+        cost = count * typical(one.times) if one.times else 0.0
+        step = evidence.step_s if count >= _EACH else evidence.mean_s
         yield Finding(
             "no-grad",
             one.line.file,
@@ -37,7 +43,7 @@ def find_no_grad(evidence: Evidence) -> Iterator[Finding]:
             f"a graph that no backward uses ({one.model})",
             count,
             1e3 * cost,
-            cost / evidence.mean_s,
+            min(1.0, cost / step),
             fix,
             "with torch.no_grad(): ...",
             None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flatout.profiling.evidence import Evidence, quantile
+from flatout.profiling.evidence import Cost, Evidence
 from flatout.profiling.finding import Finding
 from flatout.profiling.user_lines import Line
 
@@ -43,25 +43,21 @@ READS: Final = {
 def find(evidence: Evidence) -> Iterator[Finding]:
     """A finding for each line and each kind of read, but not where it is done seldom already."""
     for (kind, line), times in evidence.seen.calls.items():
-        if kind in READS and evidence.often(times):
-            yield _read(kind, line, [max(0.0, s - evidence.clock_s) for s in times], evidence)
+        if kind in READS and (cost := evidence.cost(times)) is not None:
+            yield _read(kind, line, cost, evidence)
 
 
-def _read(kind: str, line: Line, times: list[float], evidence: Evidence) -> Finding:
+def _read(kind: str, line: Line, cost: Cost, evidence: Evidence) -> Finding:
     what, fix, code, later = READS[kind]
     if line.inside not in _USERS_OWN:
         what = f"{what} inside {line.inside}"
         fix = f"{line.inside} does it: see its settings (logging, progress bar), and what this line gives it"
         code, later = "", False
-    steps = evidence.seen.steps
-    count, cost = len(times) / steps, sum(times) / steps
-    low, high = 1e3 * count * quantile(times, 0.25), 1e3 * cost
+    ms, low = 1e3 * cost.seconds, 0.0
     gain: float | None = None
     if later and evidence.on_cpu:
-        spared = 1e3 * count * evidence.detach_s if code == _LATER_CODE else 1e3 * cost / _EVERY
-        gain = max(0.0, 1e3 * cost - spared)
-        low = min(gain, max(0.0, low - spared))
-    else:
-        low = 0.0
-    share = cost / evidence.step_s
-    return Finding(kind, line.file, line.line, what, count, 1e3 * cost, share, fix, code, gain, low, high)
+        spared = 1e3 * cost.count * evidence.detach_s if code == _LATER_CODE else ms / _EVERY
+        gain = max(0.0, ms - spared)
+        low = min(gain, max(0.0, 1e3 * cost.low - spared))
+    share = cost.seconds / evidence.step_s
+    return Finding(kind, line.file, line.line, what, cost.count, ms, share, fix, code, gain, low, ms)

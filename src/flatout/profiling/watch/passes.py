@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
-from flatout.profiling.user_lines import Line, of_library, of_torch, user_line
+from flatout.profiling.user_lines import Line, of_library, of_profiler, of_torch, user_line
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Pass:
         unsteady: the name of a layer in it that works otherwise in training, or None.
         trains: a gradient came back through it, or its output went into a model that trains.
         calls: how many.
-        seconds: they took, in steps that have ended.
+        times: the seconds of those in steps that have ended.
     """
 
     line: Line
@@ -37,7 +37,7 @@ class Pass:
     unsteady: str | None
     trains: bool = False
     calls: int = 0
-    seconds: float = 0.0
+    times: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -74,13 +74,15 @@ class Passes:
         self.steps += 1
         self.seconds += seconds
         for one, took in self._now:
-            one.seconds += took
+            one.times.append(took)
         self._now.clear()
 
     def look(self, args: tuple[Any, ...], result: Any, caller: FrameType, seconds: float) -> None:
         """A model (the first of the arguments) was called by this frame; it took so long."""
         import torch
 
+        while of_profiler(caller.f_code.co_filename) and caller.f_back is not None:
+            caller = caller.f_back
         model, grad = args[0], torch.is_grad_enabled()
         if self._last is not None:
             self._feeds(args, grad)
