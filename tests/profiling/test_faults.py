@@ -1,4 +1,4 @@
-"""Scripts with planted faults: each is found, at its line, and not in the clean twin."""
+"""Scripts with planted faults: each fault is found, at its line, and not in the clean twin."""
 
 import json
 import subprocess
@@ -8,22 +8,50 @@ from pathlib import Path
 import pytest
 
 FAULTS = Path(__file__).parent / "faults"
+GPU = {path.stem for path in FAULTS.glob("*.py") if "# GPU" in path.read_text().splitlines()[0]}
+CPU = {path.stem for path in FAULTS.glob("*.py")} - GPU - {"__main__"}
 
 
-def profiled(*names):
-    """What `python tests/profiling/faults --json` says of each script."""
+def check(names, record_property):
+    """Profile these scripts as `python tests/profiling/faults` does; nothing may be missed or wrong."""
     done = subprocess.run(
-        [sys.executable, str(FAULTS), "--json", *names], capture_output=True, text=True, check=False
+        [sys.executable, str(FAULTS), "--json", *sorted(names)], capture_output=True, text=True, check=False
     )
     assert done.stdout, done.stderr
-    return {one["script"]: one for one in json.loads(done.stdout.splitlines()[-1])}
-
-
-def test_planted_faults_are_found_and_clean_scripts_are_clean(record_property):
-    scores = profiled()
-    needed = {path.stem for path in FAULTS.glob("*.py") if "# GPU" not in path.read_text().splitlines()[0]}
-    assert set(scores) >= needed - {"__main__"}
+    seen = json.loads(done.stdout.splitlines()[-1])
+    record_property("planted faults", seen["summary"])
+    scores = {one["script"]: one for one in seen["scores"]}
+    assert set(scores) == set(names)
     ended = {name: one["outcome"] for name, one in scores.items() if one["outcome"] != "finished"}
     missed = {name: one["missed"] for name, one in scores.items() if one["missed"]}
     wrong = {name: one["wrong"] for name, one in scores.items() if one["wrong"]}
     assert (ended, missed, wrong) == ({}, {}, {})
+    for name in names:
+        twin = scores.get(f"{name}_clean")
+        if twin is not None:
+            kinds = {fault.partition(":")[0] for fault in scores[name]["faults"]}
+            assert not kinds & {fault.partition(":")[0] for fault in twin["found"]}, name
+
+
+def test_planted_faults_are_found_and_clean_scripts_are_clean(record_property):
+    check(CPU, record_property)
+
+
+@pytest.mark.gpu
+def test_planted_copies_are_found_on_a_gpu(record_property):
+    check(GPU, record_property)
+
+
+def test_every_kind_has_a_planted_fault_and_a_line_in_the_docs():
+    from flatout.profiling.rules import KINDS
+
+    planted = "\n".join(path.read_text() for path in FAULTS.glob("*.py"))
+    table = (Path(__file__).parents[2] / "docs" / "profiling.md").read_text()
+    marked = {
+        kind
+        for line in planted.splitlines()
+        if "# FAULT: " in line
+        for kind in line.partition("# FAULT: ")[2].partition("  #")[0].split(", ")
+    }
+    assert marked == set(KINDS)
+    assert {kind for kind in KINDS if f"`{kind}`" not in table} == set()

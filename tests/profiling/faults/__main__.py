@@ -126,7 +126,8 @@ def main(arguments: list[str]) -> int:
             trouble += [one.outcome] if one.outcome != "finished" else []
             found = ", ".join(one.found) or "-"
             print(f"{one.script:22} {took:4.1f} s  {found:50} {'; '.join(trouble) or 'ok'}", flush=True)
-    print(json.dumps([asdict(one) for one in scores]) if as_json else summary(scores), flush=True)
+    document = {"summary": summary(scores), "scores": [asdict(one) for one in scores]}
+    print(json.dumps(document) if as_json else document["summary"], flush=True)
     return any(one.missed or one.wrong or one.outcome != "finished" for one in scores)
 
 

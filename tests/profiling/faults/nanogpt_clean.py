@@ -1,4 +1,4 @@
-"""The loop of nanoGPT: an estimate of the losses now and then, accumulated gradients, clipping, a schedule."""
+"""The loop of nanoGPT: estimates of the losses, accumulated gradients, clipping, a schedule."""
 
 import math
 import time

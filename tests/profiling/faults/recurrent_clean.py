@@ -15,8 +15,8 @@ model = nn.ModuleList([embedding, recurrent, head]).to(device)
 optimizer = torch.optim.AdamW(model.parameters())
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
 state = None
-for number, window in enumerate(letters.T.unfold(0, 9, 8)):
-    window = window.T  # 9 letters of 8 texts
+windows = letters.T.unfold(0, 9, 8).transpose(1, 2)  # each 9 letters of 8 texts
+for number, window in enumerate(windows):
     outputs, state = recurrent(embedding(window[:-1]), state)
     state = tuple(part.detach() for part in state)
     loss = nn.functional.cross_entropy(head(outputs).flatten(0, 1), window[1:].flatten())
