@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from flatout.profiling.rules import KINDS
 
 FAULTS = Path(__file__).parent / "faults"
 GPU = {path.stem for path in FAULTS.glob("*.py") if "# GPU" in path.read_text().splitlines()[0]}
@@ -38,13 +41,12 @@ def test_planted_faults_are_found_and_clean_scripts_are_clean(record_property):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 def test_planted_copies_are_found_on_a_gpu(record_property):
     check(GPU, record_property)
 
 
 def test_every_kind_has_a_planted_fault_and_a_line_in_the_docs():
-    from flatout.profiling.rules import KINDS
-
     planted = "\n".join(path.read_text() for path in FAULTS.glob("*.py"))
     table = (Path(__file__).parents[2] / "docs" / "profiling.md").read_text()
     marked = {

@@ -21,6 +21,7 @@ _HAND_OVER_S: Final = (
     0.0003,
     0.001,
 )  # at best, as a rule and at worst, to take a batch from a worker
+_ROUNDED: Final = 0.1  # of a worker, that is not asked for
 _CERTAIN: Final = 0.6  # what is sure of a gain, of the most it can be, for it to be a number
 
 
@@ -105,7 +106,7 @@ def _workers(evidence: Evidence, loader: Loader, fetch: float, step: float, *, s
         fix = "let workers load while the step computes, each its own part of the data (get_worker_info)"
         return _Advice(fix, "DataLoader(..., num_workers=2)", None, 0.0, 1e3 * fetch)
     rest, cpus = step - fetch, evidence.cpus or 1.0
-    count = max(1, min(ceil(fetch / rest) if rest > 0 else 1, int(cpus)))
+    count = max(1, min(ceil(fetch / rest - _ROUNDED) if rest > 0 else 1, int(cpus)))
     busy = evidence.threads if evidence.on_cpu else 1  # CPUs, while a step computes
     apart = max(rest, fetch / count)
     shared = max(apart, (fetch + rest * busy) / cpus)
