@@ -23,7 +23,15 @@ def evidence(steps=None, *, seen=None, device="cpu", cpus=4.0, threads=1, recomp
     seen.steps = seen.steps or 20
     passes = Passes(steps=len(steps), seconds=sum(one.total for one in steps))
     return Evidence(
-        steps, steps, seen, passes, device, 2e-6, 0.0, cpus=cpus, threads=threads, recompiled=recompiled
+        steps,
+        seen,
+        device,
+        every=steps,
+        passes=passes,
+        detach_s=2e-6,
+        cpus=cpus,
+        threads=threads,
+        recompiled=recompiled,
     )
 
 

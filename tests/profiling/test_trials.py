@@ -76,7 +76,7 @@ def found(subject, trials, bare=None, zeroed=None):
     """The findings by kind of a script whose steps are those of the copy, 4 s in all."""
     bare = bare or StepTime(total=4.0, data=0.0, forward=4.0, backward=0.0, optimizer=0.0)
     seen = Seen(steps=10, zeroed=zeroed or {})
-    listed, abstained = findings(Evidence([bare] * 5, seen, "cpu", 0.0, 0.0, subject, trials))
+    listed, abstained = findings(Evidence([bare] * 5, seen, "cpu", subject=subject, trials=trials))
     return {one.kind: one for one in listed}, abstained
 
 
@@ -348,7 +348,11 @@ def test_on_a_real_gpu():
     assert torch.equal(torch.cuda.get_rng_state(), state)
     listed, _ = findings(
         Evidence(
-            [StepTime(1e-4, 0.0, 3e-5, 4e-5, 2e-5)] * 5, Seen(steps=9), "cuda", 0.0, 0.0, subject, trials
+            [StepTime(1e-4, 0.0, 3e-5, 4e-5, 2e-5)] * 5,
+            Seen(steps=9),
+            "cuda",
+            subject=subject,
+            trials=trials,
         )
     )
     assert "batch" in {one.kind for one in listed}

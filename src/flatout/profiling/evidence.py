@@ -27,10 +27,10 @@ class Evidence:
 
     Attributes:
         bare: the ordinary steps of the bare windows.
-        every: all steps of the bare windows.
         seen: what the windows of lines saw.
-        passes: how models were called, in every window.
         device: the type of the device where the model lies, or None.
+        every: all steps of the bare windows.
+        passes: how models were called, in every window.
         detach_s: seconds that `loss.detach()` and `append` take, which a read put off costs instead.
         clock_s: seconds that reading the clock adds to every call that is timed.
         cpus: how many CPUs this process can keep busy, or None.
@@ -41,14 +41,14 @@ class Evidence:
     """
 
     bare: Sequence[StepTime]
-    every: Sequence[StepTime]
     seen: Seen
-    passes: Passes
     device: str | None
-    detach_s: float
-    clock_s: float
-    cpus: float | None
-    threads: int
+    every: Sequence[StepTime] = ()
+    passes: Passes = field(default_factory=Passes)
+    detach_s: float = 0.0
+    clock_s: float = 0.0
+    cpus: float | None = None
+    threads: int = 1
     recompiled: Sequence[Recompiled] = ()
     subject: Subject | None = None
     trials: Trials = field(default_factory=Trials.not_made)
@@ -82,6 +82,17 @@ class Evidence:
         matters = len(spent) >= _SURE and count > _SELDOM and cost.seconds >= _TAKES * self.step_s
         return cost if count >= _OFTEN or matters else None
 
+    def trial(self, name: str) -> Trial | None:
+        """What an experiment measured; None where there was nothing to change.
+
+        Raises:
+            AbstainError: it was not possible.
+        """
+        why = self.trials.none or self.trials.impossible.get(name)
+        if why is not None:
+            raise AbstainError(why)
+        return self.trials.measured.get(name)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -96,17 +107,6 @@ class Cost:
     count: float
     seconds: float
     low: float
-
-    def trial(self, name: str) -> Trial | None:
-        """What an experiment measured; None where there was nothing to change.
-
-        Raises:
-            AbstainError: it was not possible.
-        """
-        why = self.trials.none or self.trials.impossible.get(name)
-        if why is not None:
-            raise AbstainError(why)
-        return self.trials.measured.get(name)
 
 
 class AbstainError(Exception):

@@ -42,6 +42,8 @@ class Lines:
 
     def install(self, thread: int) -> None:
         """Begin to watch what runs in this thread."""
+        import torch
+
         self._thread = self._calls.thread = self._losses.thread = self._loaders.thread = thread
         watch_tensors(self._patches, self._calls, self.seen, lambda: self._in_model)
         watch_output(self._patches, self._calls)

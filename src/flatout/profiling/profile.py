@@ -177,12 +177,12 @@ def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
     detach_s, clock_s = _costs()
     return Evidence(
         bare,
-        recorder.bare.steps,
         recorder.lines.seen,
-        recorder.passes,
         recorder.device,
-        detach_s,
-        clock_s,
+        every=recorder.bare.steps,
+        passes=recorder.passes,
+        detach_s=detach_s,
+        clock_s=clock_s,
         cpus=cpu().usable_cpus,
         threads=torch.get_num_threads(),
         recompiled=recompiled(recorder.warm_at, recorder.ended_at),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flatout.profiling.evidence import Evidence, typical
+from flatout.profiling.evidence import AbstainError, Evidence, typical
 from flatout.profiling.finding import Finding
 from flatout.profiling.watch.passes import Pass
 
@@ -28,8 +28,9 @@ def find_train_mode(evidence: Evidence) -> Iterator[Finding]:
 def find_no_grad(evidence: Evidence) -> Iterator[Finding]:
     """A finding for each line that calls a model with a graph through which no gradient comes back.
 
-    How much of a forward the graph takes is not known from time stamps: the fix gains 0 to all of it.
+    An experiment says which part of a forward the graph takes; without one the fix gains 0 to all of it.
     """
+    parts = _graph_part(evidence)
     fix = "nothing comes back through this graph: make none"
     for one in _once(evidence, [p for p in evidence.passes.seen if p.grad and not p.trains]):
         steps = max(1, evidence.passes.steps)
@@ -46,10 +47,24 @@ def find_no_grad(evidence: Evidence) -> Iterator[Finding]:
             min(1.0, cost / step),
             fix,
             "with torch.no_grad(): ...",
-            None,
-            0.0,
-            1e3 * cost,
+            None if parts is None else 1e3 * cost * parts[0],
+            0.0 if parts is None else 1e3 * cost * parts[1],
+            1e3 * cost * (1.0 if parts is None else parts[2]),
         )
+
+
+def _graph_part(evidence: Evidence) -> tuple[float, float, float] | None:
+    """The part of a forward that making a graph takes, by the experiment, and its bounds; None without one."""
+    try:
+        trial = evidence.trial("no-grad")
+    except AbstainError:
+        return None
+    if trial is None or trial.before_s <= 0:
+        return None
+    middle, low, high = (
+        min(1.0, max(0.0, seconds / trial.before_s)) for seconds in (trial.gain_s, trial.low_s, trial.high_s)
+    )
+    return middle, low, high
 
 
 def _once(evidence: Evidence, passes: list[Pass]) -> Iterator[Pass]:
