@@ -54,7 +54,7 @@ def find_no_grad(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _graph_part(evidence: Evidence) -> tuple[float, float, float] | None:
-    """The part of a forward that making a graph takes, by the experiment, and its bounds; None without one."""
+    """The part of a forward that the graph takes, by the experiment, and its bounds; None without one."""
     try:
         trial = evidence.trial("no-grad")
     except AbstainError:
