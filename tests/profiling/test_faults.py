@@ -11,8 +11,9 @@ import torch
 from flatout.profiling.rules import KINDS
 
 FAULTS = Path(__file__).parent / "faults"
-GPU = {path.stem for path in FAULTS.glob("*.py") if "# GPU" in path.read_text().splitlines()[0]}
-CPU = {path.stem for path in FAULTS.glob("*.py")} - GPU - {"__main__"}
+FIRST = {path.stem: path.read_text().splitlines()[0] for path in FAULTS.glob("*.py") if path.stem[0] != "_"}
+TRIALS = {name for name, line in FIRST.items() if "TRIALS" in line}
+GPU = {name for name, line in FIRST.items() if "# GPU" in line}
 
 
 def check(names, record_property):
@@ -37,12 +38,17 @@ def check(names, record_property):
 
 
 def test_planted_faults_are_found_and_clean_scripts_are_clean(record_property):
-    check(CPU, record_property)
+    check(set(FIRST) - GPU - TRIALS, record_property)
+
+
+@pytest.mark.slow
+def test_what_experiments_have_to_show_is_found(record_property):
+    check(TRIALS - GPU, record_property)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-def test_planted_copies_are_found_on_a_gpu(record_property):
+def test_what_only_a_gpu_shows_is_found(record_property):
     check(GPU, record_property)
 
 

@@ -2,11 +2,13 @@
 
     python tests/profiling/faults              # all; those that need a GPU only where there is one
     python tests/profiling/faults read_item    # some
+    python tests/profiling/faults --trials     # all, also those whose fault an experiment has to show
     python tests/profiling/faults --json       # the scores as one JSON document
 
 In a script, `# FAULT: kind, kind` marks a line that must be found, and `# ALSO: kind` one that may be found,
 since it is a fault, too, but not the one that the script is for. All else that is found is wrong. `# GPU` in
-the first line says that a script needs one.
+the first line says that a script needs one, `# TRIALS` that it needs experiments: these take seconds, and
+depend on what else the machine does. What they measure besides the fault is neither right nor wrong.
 
 All run in this process, one after another, each in a folder of its own for what it writes.
 """
@@ -26,6 +28,8 @@ from pathlib import Path
 from time import perf_counter
 
 HERE = Path(__file__).resolve().parent
+# The kinds that experiments measure, and stamps alone cannot show.
+_MEASURED = {"float64", "optimizer", "zero-grad", "threads", "channels-last", "precision", "device", "batch"}
 _MARK = re.compile(r"# (FAULT|ALSO): ([\w-]+(?:, [\w-]+)*)")
 
 
@@ -41,18 +45,22 @@ class Score:
     outcome: str
 
 
-def scripts(names: list[str]) -> list[Path]:
-    """The scripts by these names with their twins, or all; without a GPU, those that need none."""
+def scripts(names: list[str], *, trials: bool) -> list[Path]:
+    """The scripts by these names with their twins, or all, but not those that need what is not there."""
     import torch
 
     paths = sorted(path for path in HERE.glob("*.py") if not path.name.startswith("_"))
     if names:
         paths = [path for path in paths if path.stem.removesuffix("_clean") in names or path.stem in names]
-    return [path for path in paths if torch.cuda.is_available() or not needs_gpu(path)]
+    here = {"GPU"} if torch.cuda.is_available() else set()
+    here |= {"TRIALS"} if trials or names else set()
+    return [path for path in paths if needs(path) <= here]
 
 
-def needs_gpu(path: Path) -> bool:
-    return "# GPU" in path.read_text().splitlines()[0]
+def needs(path: Path) -> set[str]:
+    """What the first line of a script says that it needs: "GPU", "TRIALS"."""
+    comment = path.read_text().splitlines()[0].partition("  # ")[2]
+    return set(comment.split(", ")) - {""}
 
 
 def marks(path: Path) -> dict[str, set[str]]:
@@ -62,6 +70,12 @@ def marks(path: Path) -> dict[str, set[str]]:
         for what, kinds in _MARK.findall(text):
             marked[what] |= {f"{kind}:{number}" for kind in kinds.split(", ")}
     return marked
+
+
+def twin(path: Path) -> Path:
+    """The script that a clean one is the twin of, or itself."""
+    other = path.with_name(path.name.replace("_clean.py", ".py"))
+    return other if other.exists() else path
 
 
 def profiled(path: Path) -> Score:
@@ -80,7 +94,7 @@ def profiled(path: Path) -> Score:
     ):
         os.chdir(folder)
         try:
-            outcome, seen = profile_script([str(path)])
+            outcome, seen = profile_script([str(path)], trials="TRIALS" in needs(path))
         finally:
             sys.argv, sys.path[0], sys.modules["__main__"] = kept[:3]
             os.chdir(kept[3])
@@ -89,8 +103,10 @@ def profiled(path: Path) -> Score:
             torch.set_num_threads(threads)
             torch.set_default_dtype(dtype)
     marked = marks(path)
+    own = {fault.partition(":")[0] for each in (path, twin(path)) for fault in marks(each)["FAULT"]}
     findings = [] if seen is None else [one for one in seen["findings"] if one["file"] == str(path)]
-    found = {f"{one['kind']}:{one['line']}" for one in findings}
+    judged = [one for one in findings if one["kind"] not in _MEASURED or one["kind"] in own]
+    found = {f"{one['kind']}:{one['line']}" for one in judged}
     return Score(
         path.stem,
         sorted(marked["FAULT"]),
@@ -117,7 +133,8 @@ def main(arguments: list[str]) -> int:
     sys.path[0] = ""  # the scripts have names of their own
     as_json = "--json" in arguments
     scores = []
-    for path in scripts([name for name in arguments if not name.startswith("-")]):
+    names = [name for name in arguments if not name.startswith("-")]
+    for path in scripts(names, trials="--trials" in arguments):
         began = perf_counter()
         scores.append(one := profiled(path))
         took = perf_counter() - began
