@@ -1,4 +1,4 @@
-"""A page that a command writes at its end: whether it can is told before the command begins."""
+"""A file that a command writes at its end: whether it can is told before the command begins."""
 
 from __future__ import annotations
 
@@ -17,12 +17,26 @@ def page_file(path: Path) -> Path:
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise FlatoutError(f"--html takes the name of a page, like report.html, but got {str(path)!r}")
+    return output_file(path, "--html", "a page")
+
+
+def output_file(path: Path, option: str, what: str) -> Path:
+    """The absolute path of a file that can be written; what is in it stays as it is.
+
+    Args:
+        path: as it was given.
+        option: that it was given to.
+        what: the file is to be, for example "a page".
+
+    Raises:
+        FlatoutError: its folder is missing or cannot be written to.
+    """
     path = path.absolute()
     folder = path.parent
     if not folder.is_dir():
-        raise FlatoutError(f"--html: the folder {str(folder)!r} does not exist; make it first")
+        raise FlatoutError(f"{option}: the folder {str(folder)!r} does not exist; make it first")
     if path.is_dir():
-        raise FlatoutError(f"--html takes the name of a page, but {str(path)!r} is a folder")
+        raise FlatoutError(f"{option} takes the name of {what}, but {str(path)!r} is a folder")
     try:
         if path.exists():
             path.open("ab").close()
@@ -31,7 +45,7 @@ def page_file(path: Path) -> Path:
     except OSError as error:
         why = error.strerror or error
         raise FlatoutError(
-            f"--html: {str(path)!r} cannot be written ({why}); choose another folder"
+            f"{option}: {str(path)!r} cannot be written ({why}); choose another folder"
         ) from None
     return path
 

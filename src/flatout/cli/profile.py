@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from flatout.cli import profile_compare
-from flatout.cli.page_file import page_file, write_page
+from flatout.cli.page_file import output_file, page_file, write_page
 
 # What comes after the script is the script's own.
 SETTINGS = {"allow_interspersed_args": False}
@@ -48,6 +48,9 @@ def profile(
             "that can be put in. Shows measured gains beside predicted ones.",
         ),
     ] = False,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a Chrome trace, for ui.perfetto.dev.")
+    ] = None,
 ) -> None:
     """Run a training script unchanged; show where its steps spend their time, and which lines cost it.
 
@@ -64,8 +67,10 @@ def profile(
     from flatout.profiling.profile import profile_script
     from flatout.profiling.same import ENDED
     from flatout.profiling.verify import Script
+    from flatout.profiling.tracing.file import TraceFile
 
     again = Script(script, module, steps, stop, Path.cwd(), dict(os.environ))  # before it changes any of it
+    events = None if trace is None else TraceFile(output_file(trace, "--trace", "a file"))
     page = None if html is None else page_file(html)
     output, errors = kept_open(sys.stdout), kept_open(sys.stderr)
     unwritten: list[bool] = []
@@ -87,13 +92,23 @@ def profile(
             print(json.dumps(seen), file=output)
         output.flush()
         errors.flush()
-        if page is not None:
-            from flatout.report.profile_html import profile_html
+        try:
+            if page is not None:
+                from flatout.report.profile_html import profile_html
 
-            unwritten.append(write_page(page, profile_html(seen)))
+                unwritten.append(write_page(page, profile_html(seen)))
+        finally:  # a page that cannot be written is no reason to lose the trace
+            if events is not None:
+                events.write()
 
     outcome, seen = profile_script(
-        script, module=module, steps=steps, stop=stop, trials=trials, last_words=report
+        script,
+        module=module,
+        steps=steps,
+        stop=stop,
+        trials=trials,
+        last_words=report,
+        trace_file=events,
     )
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, AttributeError):  # the script may have closed it

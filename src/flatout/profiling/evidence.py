@@ -9,6 +9,7 @@ from typing import Final
 
 from flatout.profiling.stamps import StepTime
 from flatout.profiling.subject import Subject
+from flatout.profiling.tracing.seen import Traced
 from flatout.profiling.trials.trial import Trial, Trials
 from flatout.profiling.watch.compiled import Recompiled
 from flatout.profiling.watch.passes import Passes
@@ -38,6 +39,7 @@ class Evidence:
         recompiled: what torch.compile compiled again after the warm-up.
         subject: the model that experiments copy, or None.
         trials: what they measured.
+        traced: what the profiler's trace tells: what a step does, and its layers.
     """
 
     bare: Sequence[StepTime]
@@ -52,6 +54,7 @@ class Evidence:
     recompiled: Sequence[Recompiled] = ()
     subject: Subject | None = None
     trials: Trials = field(default_factory=Trials.not_made)
+    traced: Traced = field(default_factory=Traced)
 
     @property
     def step_s(self) -> float:

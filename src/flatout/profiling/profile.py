@@ -17,6 +17,7 @@ from flatout.profiling.evidence import Evidence
 from flatout.profiling.excerpt import excerpt
 from flatout.profiling.recorder import SETTLING, WARM_UP, Order, Recorder
 from flatout.profiling.rules import findings
+from flatout.profiling.rules.launch import launch_verdict
 from flatout.profiling.run_script import Outcome, run_script
 from flatout.profiling.spread import spread
 from flatout.profiling.stamps import PARTS, StepTime
@@ -24,6 +25,8 @@ from flatout.profiling.step_words import about_steps, child_seconds, no_step, st
 from flatout.profiling.stopping import Stop
 from flatout.profiling.sudden_end import SuddenEnd
 from flatout.profiling.torch_import import WhenTorchLoads
+from flatout.profiling.tracing.file import TraceFile
+from flatout.profiling.tracing.seen import in_document, traced
 from flatout.profiling.trials.after import seconds_for, trials_after
 from flatout.profiling.version import VERSION
 from flatout.profiling.watch.compiled import recompiled
@@ -45,6 +48,7 @@ def profile_script(
     last_words: Callable[[dict[str, Any]], None] | None = None,
     windows: Order | None = None,
     with_torch: Callable[[], None] | None = None,
+    trace_file: TraceFile | None = None,
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Run a script unchanged and measure its first steps.
 
@@ -58,6 +62,7 @@ def profile_script(
             catches all that would stop it); this then does not return.
         windows: those of `Recorder`, where they are not the usual ones.
         with_torch: called once torch is loaded, and before the script uses it.
+        trace_file: filled with what the profiler saw; it is for the caller to write.
 
     Returns:
         How the script ended, and the document of `document`; None in a process that the script has forked.
@@ -70,7 +75,10 @@ def profile_script(
 
     def seen(outcome: Outcome, seconds: float | None = None) -> dict[str, Any]:
         used = child_seconds() - children
-        return document(arguments, recorder, outcome, folder, children=used, trials=seconds)
+        found = document(arguments, recorder, outcome, folder, children=used, trials=seconds)
+        if trace_file is not None:
+            trace_file.fill(recorder.trace, found)
+        return found
 
     def report(outcome: Outcome) -> None:
         recorder.close()
@@ -117,6 +125,9 @@ def document(
     It has "version" (of the document), "script", "arguments", "outcome", "status", "steps", "step_ends_with"
     ("optimizer", "backward", "forward" or "call"), "backwards_per_step", "windows", "us_per_step",
     "step_times_us" (`spread`), "breakdown" (each part with "us" and "share"; they add up to the step),
+    "split" (what a step does: "parts", likewise, "how" they were measured, "distortion", "steps", "operators"
+    and "replays" of CUDA graphs a step), "split_reason" (why there is none), "layers" (each with "name",
+    "class", "forward_us", "backward_us" and "share" with the layers within it, and "self_us" without),
     "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge), "trials" (what
     experiments measured), "distortion", "device", "machine", "versions", "ended" (when), "notes" and
     "verdict".
@@ -133,9 +144,10 @@ def document(
     step = fmean(time.total for time in bare) if bare else None
     parts = {name: fmean(getattr(time, name) for time in bare) for name in PARTS} if bare else {}
     evidence = _evidence(recorder, bare)
+    trace = traced(recorder.trace, bare, recorder.device)
     if evidence is not None:
         made = trials_after(outcome, evidence.subject, evidence.seen, trials)
-        evidence = replace(evidence, trials=made)
+        evidence = replace(evidence, trials=made, traced=trace)
     recorder.subject.release()
     found, abstained = findings(evidence) if evidence else ([], {})
     seen: dict[str, Any] = {
@@ -146,12 +158,17 @@ def document(
         "status": outcome.status,
         "steps": recorder.steps,
         **about_steps(recorder),
-        "windows": {"bare": len(recorder.bare.steps), "lines": recorder.lines.seen.steps},
+        "windows": {
+            "bare": len(recorder.bare.steps),
+            "lines": recorder.lines.seen.steps,
+            "trace": len(recorder.trace.times),
+        },
         "us_per_step": None if step is None else 1e6 * step,
         "step_times_us": spread([time.total for time in recorder.bare.steps], recorder.numbers),
         "breakdown": {name: {"us": 1e6 * s, "share": s / step} for name, s in parts.items()}
         if step
         else None,
+        **in_document(trace),
         "findings": [
             asdict(one) | {"file": _relative(one.file, folder), "source": excerpt(one.file, one.line)}
             for one in found
@@ -216,6 +233,8 @@ def verdict(seen: Mapping[str, Any]) -> str:
     if step is None:
         return f"Too few steps to measure: {seen['steps']}, and {WARM_UP + SETTLING + 1} are the least."
     shown = f"a step takes {step:,.0f} µs"
+    if said := launch_verdict(seen["findings"], seen.get("split")):
+        return f"{said}: {shown}; what can go of it is not known from here."
     for one in seen["findings"]:
         gain = one["gain_ms"]
         if gain is not None and 1e3 * gain >= _WORTH * step:
@@ -224,8 +243,8 @@ def verdict(seen: Mapping[str, Any]) -> str:
                 f"the time: {shown}, and about {1e3 * gain:,.0f} µs of it can go."
             )
     for one in seen["findings"]:
-        # One without even a bound is no cost: a batch that is too small.
-        bounded = one["gain_ms"] is None and one["gain_high"] is not None
+        # One without even a bound is no cost: a batch that is too small. Of starting work see above.
+        bounded = one["gain_ms"] is None and one["gain_high"] is not None and one["kind"] != "launch-bound"
         if bounded and (one["share"] or 0.0) >= _UNSURE:
             return (
                 f"{_capital(one['what'])} ({one['file']}:{one['line']}) takes {100 * one['share']:.0f} % of "

@@ -1,4 +1,4 @@
-"""Lets the windows follow each other while a script makes its steps: bare, lines, bare, lines, …
+"""Lets the windows follow each other while a script makes its steps: bare, lines, trace, bare, lines, …
 
 A window is what watches some steps (`Window`); `boundaries` says where they end. No two windows are ever open
 at once, and torch is as it was when all have closed, but for what waits for a better boundary.
@@ -10,6 +10,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import count
 from threading import get_ident
 from time import perf_counter, time
 from typing import Final, Protocol
@@ -20,6 +21,7 @@ from flatout.profiling.lines import Lines
 from flatout.profiling.stamps import Stamps
 from flatout.profiling.stopping import Stop
 from flatout.profiling.subject import SubjectWindow
+from flatout.profiling.tracing.window import STEPS, Trace
 from flatout.profiling.watch.passes import Passes
 
 WARM_UP: Final = 3
@@ -27,6 +29,7 @@ SETTLING: Final = 2  # steps: Python specialises its code anew when functions of
 _SUBJECT: Final = 2  # steps: what experiments copy is of the last one; first within the warm-up
 _FIRST: Final = (7, 6)  # steps of the first windows, bare and lines: 20 steps are enough for both
 _LATER: Final = (31, 17)  # of those that follow; primes, so as not to keep time with what the script does
+_TRACED: Final = (0, 2)  # the rounds of bare and lines that a trace follows: to start a profiler takes time
 
 
 _at_work: list[Recorder] = []  # one, or none
@@ -70,6 +73,7 @@ class Recorder:
         bare: time stamps. All times of the report come from here.
         lines: which lines of the user do what with tensors.
         subject: what experiments need of the script.
+        trace: what the profiler records of a few steps.
         numbers: which step of the script each one of `bare.steps` was, counted from 1.
         passes: how models were called, in every window.
         warm_at, ended_at: when the warm-up and the measuring ended, by `time.time`.
@@ -96,10 +100,15 @@ class Recorder:
         self.profilers: set[str] = set()
         self.warm_at = self.ended_at = 0.0
         self.passes = Passes()
-        self.bare, self.lines = Stamps(self.passes), Lines(self.passes)
+        self.bare, self.lines, self.trace = Stamps(self.passes), Lines(self.passes), Trace()
         self.subject = SubjectWindow()
         self.numbers: list[int] = []
-        self._windows: dict[str, Window] = {"bare": self.bare, "lines": self.lines, "subject": self.subject}
+        self._windows: dict[str, Window] = {
+            "bare": self.bare,
+            "lines": self.lines,
+            "trace": self.trace,
+            "subject": self.subject,
+        }
         self._began: float | None = None
         self._order = self._windows_in_order()
         self._window: Window | None = None
@@ -130,6 +139,7 @@ class Recorder:
             )
         _at_work.append(self)
         self.boundaries.install()
+        self.trace.watch()
 
     def close(self) -> None:
         """End all measuring and leave torch as it was."""
@@ -137,6 +147,7 @@ class Recorder:
         self._done = True
         self.boundaries.remove()
         self._close_window()
+        self.trace.unwatch()
         if self in _at_work:
             _at_work.remove(self)
         if self._stop is not None:
@@ -152,7 +163,9 @@ class Recorder:
     def starts_over(self) -> None:
         self.boundaries.lift()
         self._close_window()
+        self.trace.unwatch()
         self._start()
+        self.trace.watch()
         self.boundaries.lay()
 
     def leader_changes(self) -> None:
@@ -227,8 +240,10 @@ def _profilers() -> set[str]:
 def _order() -> Iterator[tuple[str, int]]:
     """The windows and their steps; the first of them ends the warm-up."""
     bare, lines = _FIRST
-    while True:
+    for round_ in count():
         yield "subject", _SUBJECT
         yield "bare", bare
         yield "lines", lines
+        if round_ in _TRACED:
+            yield "trace", STEPS
         bare, lines = _LATER

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from flatout.report import text
 from flatout.report.profile_words import cost_words, gain_words, often
+from flatout.report.split_view import SplitView
 from flatout.report.words import Words
 
-_BAR: Final = 24
 _FINDINGS: Final = 3
 _SCREEN: Final = 24  # lines
-_NAMES: Final = {"data": "data wait", "rest": "rest (between)"}
+_ROUGH: Final = 1.5  # a distortion, from which on the split is rough
 
 
 def profile_view(seen: Mapping[str, Any]) -> RenderableType:
@@ -23,7 +23,7 @@ def profile_view(seen: Mapping[str, Any]) -> RenderableType:
 
     Args:
         seen: "verdict", "notes", "steps", "windows" ("bare" and "lines"), "us_per_step", "breakdown" (for
-            each part "us" and "share", or None), "findings", "distortion" and "device".
+            each part "us" and "share", or None), "findings", "distortion", "device", and "split", "layers".
 
     >>> from rich.console import Console
     >>> nothing = {"bare": 0, "lines": 0}
@@ -63,23 +63,25 @@ def _breakdown(seen: Mapping[str, Any]) -> Iterator[RenderableType]:
     step = text.seconds(1e-6 * seen["us_per_step"])
     yield Text()
     yield Text(f"A step on {seen['device'] or text.UNKNOWN}: {step}", style="bold")
-    for name, part in seen["breakdown"].items():
-        bar = "█" * round(_BAR * part["share"])
-        took = text.seconds(1e-6 * part["us"])
-        yield Text(f"  {_NAMES.get(name, name):14}  {took:>8}  {100 * part['share']:3.0f} %  {bar}".rstrip())
+    yield SplitView(seen)
     windows = f"of {seen['steps']:,} steps, {seen['windows']['bare']:,} were timed bare"
     if seen["distortion"] is not None:
         windows += (
-            f", and the lines of {seen['windows']['lines']:,} others were looked at (these took "
-            f"{seen['distortion']:.2f} times as long)"
+            f", the lines of {seen['windows']['lines']:,} looked at ({seen['distortion']:.2f} times as long)"
         )
+    if (split := seen.get("split")) is not None:
+        rough = ": the split is rough" if split["distortion"] > _ROUGH else ""
+        windows += f", {seen['windows']['trace']:,} traced ({split['distortion']:.2f} times{rough})"
+    elif seen.get("split_reason"):
+        windows += f"; no split: {seen['split_reason']}"
     yield Words(windows, "dim")
 
 
 def _findings(found: list[Mapping[str, Any]], most: int) -> Iterator[RenderableType]:
+    if found:
+        yield Text()
     for one in found[:most]:
         cost = f"{cost_words(one)}, {often(one['count'])}"
-        yield Text()
         yield Words(f"{one['file']}:{one['line']}  {one['what']}: {cost}", "bold")
         code = f": {one['code']}" if one["code"] else ""
         yield Words(f"  {one['fix']}{code}")

@@ -18,6 +18,7 @@ from flatout.profiling.rules import (
     data,
     direct,
     kept_graph,
+    launch,
     made,
     optimizer,
     output,
@@ -63,6 +64,7 @@ RULES: Final = (
     Rule("precision", ("precision",), arithmetic.precision),
     Rule("device", ("device",), places.device),
     Rule("batch", ("batch",), batch.find),
+    Rule("launch", ("launch-bound",), launch.find),
 )
 KINDS: Final = tuple(kind for rule in RULES for kind in rule.kinds)
 

@@ -69,9 +69,10 @@ class Call(NamedTuple):
     end: float
     part: str
     layer: int
+    thread: Any
 
 
-@dataclass
+@dataclass(eq=False)
 class Host:
     """The host in one step.
 
@@ -183,11 +184,11 @@ class Reader:
         part = _part(name, part)
         if name.startswith(LAYER):
             layer = int(name.removeprefix(LAYER))
-            host.calls.append(Call(node.begin, node.end, part, layer))
+            host.calls.append(Call(node.begin, node.end, part, layer, event["tid"]))
         elif name.startswith(_ENGINE):
             layer = self._of_backward(event)
             if layer is not None:
-                host.calls.append(Call(node.begin, node.end, part, layer))
+                host.calls.append(Call(node.begin, node.end, part, layer, event["tid"]))
         elif event.get("cat") == "cpu_op" and not _OF_AUTOGRAD.match(name):
             inside = self._operator(node, host, part, layer, inside)
         does = DATA_WAIT if part == "data" else _does(event, name, inside)

@@ -55,11 +55,10 @@ def layers_of(
         times: microseconds of each by itself, by its number and the part of the step.
         step_us: the step.
     """
-    roots = {layer.root for number, layer in enumerate(layers) if layer.root != number}
     own: dict[tuple[str, str, str], float] = defaultdict(float)
     whole: dict[tuple[str, str, str], float] = defaultdict(float)
     places = {(layer.root, layer.path): number for number, layer in enumerate(layers)}
-    names = [_name(layer, layers[layer.root].kind, alone=len(roots) < 2) for layer in layers]
+    names = names_of(layers)
     for (number, part), us in times.items():
         if part not in _PHASES:
             continue
@@ -75,11 +74,14 @@ def layers_of(
     return sorted(rows, key=lambda row: (-row.self_us, row.name))
 
 
-def _name(layer: Layer, root: str, *, alone: bool) -> str:
-    """What a layer is called; the outermost module is named, too, where there are several with layers."""
-    if not layer.path:
-        return root
-    return layer.path if alone else f"{root}.{layer.path}"
+def names_of(layers: Sequence[Layer]) -> list[str]:
+    """What layers are called; the outermost module is named, too, where there are several with layers."""
+    alone = len({layer.root for number, layer in enumerate(layers) if layer.root != number}) < 2
+    names = []
+    for layer in layers:
+        root = layers[layer.root].kind
+        names.append(f"{root}.{layer.path}" if layer.path and not alone else layer.path or root)
+    return names
 
 
 def _around(layer: Layer, number: int, places: Mapping[tuple[int, str], int]) -> Iterable[int]:

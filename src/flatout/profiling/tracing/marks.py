@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, Final
 
+from flatout.profiling.module_call import wrap_module_call
 from flatout.profiling.patches import Function, Patches
 from flatout.profiling.user_lines import Line, user_line
 
@@ -64,7 +65,7 @@ class Marks:
 
         self._thread, self._depth = thread, 0
         wrap = self._patches.wrap
-        wrap(torch.nn.Module, "__call__", self._layers)
+        wrap_module_call(self._patches, self._layers)
         for name in ("backward", "grad"):
             wrap(torch.autograd, name, self._marked(BACKWARD, self._at_backward))
         wrap(dataloader.DataLoader, "__iter__", self._marked(DATA))

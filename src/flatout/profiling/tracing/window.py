@@ -26,7 +26,7 @@ from flatout.profiling.patches import Function, Patches
 from flatout.profiling.tracing.marks import STEP, Marks
 from flatout.racing.trace_events import Event
 
-STEPS: Final = 11  # one with shapes, one to warm up, one more that does not count, and eight that do
+STEPS: Final = 8  # one with shapes, one to warm up, one more that does not count, and five that do
 LEAST: Final = 3  # steps that count, for a split
 _OWN: Final = "the script runs a profiler of its own"
 
@@ -47,11 +47,11 @@ class Recording:
 
     def events(self) -> list[Event]:
         """The events of the steps, in microseconds since the first."""
-        return events_of(self.timed)
+        return list(document_of(self.timed)["traceEvents"])
 
     def shapes(self) -> list[Event]:
         """The events of the step with shapes."""
-        return events_of(self.shaped)
+        return list(document_of(self.shaped)["traceEvents"]) if self.shaped else []
 
 
 class Trace:
@@ -113,6 +113,8 @@ class Trace:
     def remove(self) -> None:
         """Leave torch as it was."""
         self._close()
+        self._ranges.restore()
+        self.marks.remove()
 
     def begin(self) -> None:
         """A step begins."""
@@ -201,21 +203,17 @@ class Trace:
         return _exported(profiler)
 
     def _close(self) -> None:
+        """Stop; others may have wrapped what is marked since then, so that the marks stay until `remove`."""
         if self._next is None:
             return
         self._next = None
         self._end_mark()
-        self._remove_patches()
         counts, self._counts = self._counts, False
         with self._refusals():
             recorded = self._stop()
             if counts and any(self._now.steps):
                 self._now.timed = recorded
                 self.recordings.append(self._now)
-
-    def _remove_patches(self) -> None:
-        self._ranges.restore()
-        self.marks.remove()
 
     def _remembered(self, original: Function) -> Function:
         def enter(self_: Any) -> Any:
@@ -245,18 +243,17 @@ class Trace:
         except (RuntimeError, ImportError, AttributeError, TypeError, OSError) as error:
             self.reason = f"torch's profiler does not run here: {error}"
             self._profiler, self._next, self._counts = None, None, False
-            self._remove_patches()
 
 
-def events_of(trace: str) -> list[Event]:
-    """The events of a Chrome trace, with times since the first: a double holds the others to 1 ns only."""
-    if not trace:
-        return []
-    events: list[dict[str, Any]] = json.loads(trace)["traceEvents"]
+def document_of(trace: str) -> dict[str, Any]:
+    """A Chrome trace, with times since its first event: a double holds the others to 1 ns only."""
+    document: dict[str, Any] = json.loads(trace)
+    events = document["traceEvents"]
     first = min((event["ts"] for event in events), default=0.0)
     for event in events:
         event["ts"] -= first
-    return list(events)
+    document["baseTimeNanoseconds"] = document.get("baseTimeNanoseconds", 0) + round(1000 * first)
+    return document
 
 
 def _exported(profiler: Any) -> str:
