@@ -7,7 +7,7 @@ layers = [layer for _ in range(10) for layer in (torch.nn.Linear(8, 8), torch.nn
 model = torch.nn.Sequential(*layers)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 x, y = torch.randn(16, 8), torch.randn(16, 8)
-for step in range(60):
+for _ in range(60):
     optimizer.zero_grad()
     loss = torch.nn.functional.mse_loss(model(x), y)  # FAULT: launch-bound
     loss.backward()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from flatout.profiling.stamps import PARTS, StepTime
 from flatout.profiling.tracing.layers import LayerTime
-from flatout.profiling.tracing.split import Split, WithheldError, split_of
+from flatout.profiling.tracing.split import Split, WithheldError, lower_quartile, split_of
 from flatout.profiling.tracing.window import Trace
 from flatout.profiling.user_lines import Line
 
@@ -43,7 +43,7 @@ def traced(trace: Trace, bare: Sequence[StepTime], device: str | None) -> Traced
         return Traced(None, "there is no step that nobody watched")
     parts = {name: 1e6 * fmean(getattr(time, name) for time in bare) for name in PARTS}
     try:
-        split, layers = split_of(trace, parts, 1e6 * median(time.total for time in bare), device)
+        split, layers = split_of(trace, parts, 1e6 * lower_quartile([time.total for time in bare]), device)
     except WithheldError as why:
         return Traced(None, str(why))
     return Traced(split, None, layers, _line(trace, layers))
