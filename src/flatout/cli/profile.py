@@ -66,8 +66,8 @@ def profile(
         profile_compare.app(given, prog_name="flatout profile compare")
     from flatout.profiling.profile import profile_script
     from flatout.profiling.same import ENDED
-    from flatout.profiling.verify import Script
     from flatout.profiling.tracing.file import TraceFile
+    from flatout.profiling.verify import Script
 
     again = Script(script, module, steps, stop, Path.cwd(), dict(os.environ))  # before it changes any of it
     events = None if trace is None else TraceFile(output_file(trace, "--trace", "a file"))
