@@ -308,7 +308,7 @@ def test_torch_is_afterwards_what_it_was(tmp_path):
 
 RESTORED = """\
 import builtins, json, logging
-import torch
+import torch, torch._dynamo, torch._inductor, torch.onnx  # as the first optimizer does
 from torch.optim import optimizer
 from torch.utils.data import dataloader
 loaders = (dataloader.DataLoader, dataloader._BaseDataLoaderIter)
