@@ -98,8 +98,10 @@ def _times(spread: Mapping[str, Any]) -> Markup:
         element(
             "p",
             glued(words),
-            " The line is the median, the band holds four steps of five, and the bars on the right count the "
-            "steps of each time.",
+            " Each point of the line is a step,"
+            if all(first == last for first, last, *_ in spread["over_the_run"])
+            else " The line is the median, the band holds four steps of five,",
+            " and the bars on the right count the steps of each time.",
         ),
     )
 
