@@ -71,7 +71,7 @@ def of_lines(seen):
 def loop(tmp_path_factory):
     """The loop with `.item()`, profiled: the folder and what came of it."""
     folder = tmp_path_factory.mktemp("loop")
-    return folder, profile(folder, LOOP, "--json")
+    return folder, profile(folder, LOOP, "--json", "--trace", "trace.json")
 
 
 def test_the_script_computes_what_it_computes_without(loop):
@@ -103,6 +103,35 @@ def test_the_parts_add_up_to_the_step(loop):
     assert all(parts[name]["us"] > 0 for name in ("forward", "backward", "optimizer", "rest"))
     assert (seen["steps"], seen["device"], seen["outcome"]) == (60, "cpu", "finished")
     assert seen["distortion"] > 0
+
+
+def test_the_split_and_the_trace(loop):
+    folder, done = loop
+    seen = document(done)
+    assert "USDT" not in done.stderr  # torch's profiler says so when it starts
+    if seen["split"] is None:  # a busy machine
+        assert "times as long" in seen["split_reason"]
+        assert seen["abstained"]["launch"].endswith(seen["split_reason"])
+    else:
+        assert sum(part["us"] for part in seen["split"]["parts"].values()) == pytest.approx(
+            seen["us_per_step"]
+        )
+        assert {row["name"] for row in seen["layers"]} == {"Sequential", "0", "1", "2", "CrossEntropyLoss"}
+        assert ("launch-bound", 14) in [(one["kind"], one["line"]) for one in seen["findings"]]
+    names = {event["name"] for event in json.loads((folder / "trace.json").read_text())["traceEvents"]}
+    assert {"step 1", "forward", "2 backward", "aten::addmm", f"train.py:{ITEM_LINE} .item()"} <= names
+
+
+def test_a_trace_that_cannot_be_written_is_told_before_the_script_runs(tmp_path):
+    done = profile(tmp_path, "print('ran')\n", "--trace", "missing/trace.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--trace: the folder" in done.stderr
+    assert "does not exist; make it first" in " ".join(done.stderr.split())
+    (tmp_path / "kept.json").write_text("kept")
+    done = profile(tmp_path, "print('ran')\n", "--trace", "kept.json")
+    assert done.returncode == 0
+    assert (tmp_path / "kept.json").read_text() == "kept"
+    assert "kept.json was not written: the script ended before" in " ".join(done.stdout.split())
 
 
 def test_the_report_begins_with_the_verdict_and_fits_a_screen(loop):
@@ -312,14 +341,20 @@ import torch, torch._dynamo, torch._inductor, torch.onnx  # as the first optimiz
 from torch.optim import optimizer
 from torch.utils.data import dataloader
 loaders = (dataloader.DataLoader, dataloader._BaseDataLoaderIter)
-owners = (torch.Tensor, torch.nn.Module, torch.autograd, torch, logging.Logger, builtins, json, *loaders)
+profilers = (torch.autograd.profiler, torch.autograd.profiler.record_function)
+owners = (torch.Tensor, torch.nn.Module, torch.autograd, torch, logging.Logger, builtins, json)
+owners += (*loaders, *profilers)
+first = torch.optim.SGD([torch.zeros(1)])
+first.step()  # with the first step of an optimizer torch loads more of itself
 before = [dict(vars(owner)) for owner in owners]
 hooks = (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
 from flatout.profiling.profile import profile_script
-outcome, seen = profile_script(["train.py"], steps=15)  # ends within a window of lines
-assert outcome.status == 0 and seen["windows"]["lines"] > 0
-assert [dict(vars(owner)) for owner in owners] == before
-assert hooks == (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
+for steps, window in ((15, "lines"), (22, "trace")):
+    outcome, seen = profile_script(["train.py"], steps=steps)  # ends within this window
+    assert outcome.status == 0 and seen["windows"][window] > 0
+    assert [dict(vars(owner)) for owner in owners] == before
+    assert hooks == (len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks))
+    assert not torch._C._autograd._profiler_enabled()
 print("restored")
 """
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
+import flatout
 from flatout.profiling.evidence import AbstainError, Evidence
 from flatout.profiling.rules import launch
 from flatout.profiling.stamps import Stamps, StepTime
@@ -168,6 +169,12 @@ def test_without_a_split_the_rule_abstains_and_says_why(small):
 
 def evidence(seen: Traced):
     return Evidence([], [], None, None, "cpu", detach_s=0.0, clock_s=0.0, cpus=None, threads=1, traced=seen)
+
+
+def test_twenty_two_steps_are_enough():
+    profiled = flatout.profile(loop(), steps=22)
+    assert profiled.document["windows"]["trace"] == 3
+    assert flatout.profile(loop(), steps=21).document["split"] is None
 
 
 def test_a_profiler_of_the_scripts_own_is_left_alone():

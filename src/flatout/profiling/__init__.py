@@ -3,7 +3,8 @@
 run_script     runs the script as Python would, in this process
 torch_import   takes hold of torch when the script imports it, not before
 recorder       steps, and the windows one after another: bare (stamps) and lines
-stamps, lines  the windows
+stamps, lines  two of the windows
+tracing        the third: a trace by PyTorch's profiler; what a step does, and its layers
 evidence       all that they saw
 rules          findings: what costs time, the fix, the predicted gain
 profile        all of it as one document, and a verdict in a sentence

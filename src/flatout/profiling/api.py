@@ -20,7 +20,7 @@ from flatout.profiling.run_script import INTERRUPTED, Outcome
 from flatout.report.profile_view import profile_view
 
 _LIMIT: Final = 1000  # steps
-_CALLS: Final = (20, 100)  # of a step: at least, and at most
+_CALLS: Final = (24, 100)  # of a step: at least, and at most
 _ENOUGH: Final = 10.0  # seconds of them
 _WIDTH: Final = 100
 
@@ -32,7 +32,7 @@ def profile(step: Callable[[], object] | None = None, *, steps: int | None = Non
         step: a function that makes one step; it is called again and again, and each call is a step. Without
             it the result is for `with`, and the steps of the block are measured.
         steps: how many to measure at most; 1,000 of a block. `step` is called 100 times, and less often (not
-            less than 20 times) where that would take more than 10 seconds.
+            less than 24 times) where that would take more than 10 seconds.
 
     Returns:
         What was measured; of a block, once it has ended.

@@ -280,7 +280,7 @@ def _notes(seen: Mapping[str, Any], recorder: Recorder, seldom: float) -> list[s
     distortion = seen["distortion"]
     if distortion is not None and distortion > _STRONG:
         notes.append(f"looking at lines made steps {distortion:.1f} times as long: their costs are too high")
-    if recorder.device not in (None, "cpu") and recorder.bare.steps:
+    if recorder.device not in (None, "cpu") and recorder.bare.steps and seen["split"] is None:
         notes.append("the times are those of the host; the device works on beside it")
     return notes
 
