@@ -18,7 +18,7 @@ from flatout.profiling.evidence import AbstainError
 # Runs so many steps; the seconds a step.
 Work = Callable[[int], float]
 
-_LONG_ENOUGH: Final = 4e-3  # seconds: Python, the clock and a change of threads no longer show
+_LONG_ENOUGH: Final = 10e-3  # seconds: a change of caches and threads no longer shows
 _LEAST: Final = 6  # pairs: all of six values enclose the median with a probability of 97 %
 _MOST: Final = 21
 _HOPELESS: Final = 3  # pairs that all lose

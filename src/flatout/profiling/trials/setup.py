@@ -15,7 +15,7 @@ from flatout.profiling.trials.pairs import compare
 from flatout.profiling.trials.replica import PARTS, Replica, check_repeatable
 from flatout.profiling.trials.trial import STEP, Trial
 
-_EACH: Final = 0.35  # seconds for an experiment, where its steps are quick
+_EACH: Final = 0.5  # seconds for an experiment, where its steps are quick
 _COPIES: Final = 10  # two copies, each with gradients and two states of an optimizer, and what a step keeps
 
 
@@ -46,7 +46,7 @@ class Setup:
     @property
     def left(self) -> float:
         """Seconds."""
-        return self._until - self.clock()
+        return max(0.0, self._until - self.clock())
 
     def copy(self, **options: Any) -> Replica:
         """Another copy; takes what `Replica` takes."""

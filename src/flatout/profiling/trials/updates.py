@@ -24,9 +24,7 @@ def set_to_none(setup: Setup) -> Trial | None:
     if not setup.zeroes or setup.base.optimizer is None:
         return None
     let_go = setup.base.under(set_to_none=True)
-    return setup.trial(
-        setup.base, let_go, "optimizer.zero_grad()", parts=("zero", "backward"), alike=("forward", "backward")
-    )
+    return setup.trial(setup.base, let_go, "optimizer.zero_grad()")
 
 
 def _with_option(setup: Setup, name: str, options: dict[str, bool]) -> Trial | None:
@@ -40,4 +38,4 @@ def _with_option(setup: Setup, name: str, options: dict[str, bool]) -> Trial | N
         return None
     other = setup.copy(options=options)
     setting = f"torch.optim.{seen.type.__name__}(..., {name}=True)"
-    return setup.trial(setup.base, other, setting, parts=("optimizer",), alike=("optimizer",))
+    return setup.trial(setup.base, other, setting)
