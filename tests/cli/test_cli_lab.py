@@ -51,7 +51,7 @@ def test_crossover(flatout, tmp_path):
     assert status in (0, None)
     assert [(sweep["what"], len(sweep["sizes"])) for sweep in seen["sweeps"]] == [("batch", 4), ("width", 4)]
     assert all(min(curve["us"]) > 0 for sweep in seen["sweeps"] for curve in sweep["curves"])
-    assert "there is no GPU here" in seen["verdict"]
+    assert "no GPU took part" in seen["verdict"]
     assert f"picture  {picture}" in err
     assert picture.stat().st_size > 10_000
 
@@ -69,6 +69,7 @@ def test_call_in_quiet_prints_the_document_only(flatout):
         (("logging", "--every", "0"), "--every must be 1 epoch or more, but is 0"),
         (("logging", "--device", "cuda:77"), "cuda:77"),
         (("logging", "--picture", "loss.gif"), "a picture's name must end in .pdf, .png, .svg"),
+        (("crossover", "--picture", "/dev/null/x.png"), "the picture cannot be drawn into /dev/null/x.png"),
         (("crossover", "--largest-batch", "10"), "--largest-batch must be 64 or more"),
         (("crossover", "--rounds", "2"), "give --rounds 5 or more"),
         (("call", "--rounds", "2"), "give --rounds 8 or more"),

@@ -92,7 +92,7 @@ def test_a_gpu_that_never_pays_and_one_that_always_does():
 
 
 def test_without_a_gpu_it_says_so_and_what_one_would_need(alone):
-    assert alone["verdict"].endswith("there is no GPU here to cross.")
+    assert alone["verdict"].endswith("; no GPU took part.")
     batch = alone["sweeps"][0]["curves"][0]["balance"]
     assert batch["is"] == pytest.approx(200e-6 / 80e-9 / mlp_steps.weights(64) * 1000, rel=0.1)
     # Twenty starts of 5 µs are 100 µs: half of the fixed cost, so half of that batch.

@@ -18,6 +18,12 @@ def test_a_device_that_is_here_and_does_not_compute_is_left_out(monkeypatch):
     assert sentence.endswith("flatout doctor says more")
 
 
+def test_no_gpu_is_said(monkeypatch):
+    monkeypatch.setattr(module, "try_all_gpus", lambda: [torch.device("cpu")])
+    assert places().left_out == ("There is no GPU here that torch can use; flatout doctor says why.",)
+    assert places(["cpu"]).left_out == ()
+
+
 def test_a_device_that_is_not_here_is_refused():
     with pytest.raises(DeviceNotFoundError):
         places(["cuda:77"])

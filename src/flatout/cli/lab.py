@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -185,7 +186,7 @@ def _progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], object] |
 
 
 def _check_picture(picture: Path | None) -> None:
-    """Before anything is measured."""
+    """Whether it can be drawn, before anything is measured."""
     if picture is None:
         return
     from flatout.errors import LabError
@@ -193,5 +194,9 @@ def _check_picture(picture: Path | None) -> None:
 
     try:
         check_picture(picture)
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=picture.parent).close()
     except ValueError as error:
         raise LabError(str(error)) from error
+    except OSError as error:
+        raise LabError(f"the picture cannot be drawn into {picture}: {error}") from error

@@ -53,7 +53,7 @@ def verdict(swept: Sequence[Swept]) -> str:
     device = eager[0][1].contestant.device
     return (
         f"An eager step on {device} costs about {fixed} before it computes anything, as much time as the "
-        f"work of {sizes}{'' if device != 'cpu' else '; there is no GPU here to cross'}."
+        f"work of {sizes}{'' if device != 'cpu' else '; no GPU took part'}."
     )
 
 

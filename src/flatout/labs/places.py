@@ -10,6 +10,8 @@ import torch
 from flatout.hardware.peaks_file import name_of, today, versions
 from flatout.hardware.placement import find_device, try_all_gpus
 
+_NO_GPU = "There is no GPU here that torch can use; flatout doctor says why."
+
 
 @dataclass(frozen=True)
 class Places:
@@ -42,7 +44,8 @@ def places(names: Sequence[str] = ()) -> Places:
         (device(type='cpu'),)
     """
     asked = [find_device(name) for name in names] or [torch.device("cpu"), *try_all_gpus()]
-    working, left_out = [], []
+    working: list[torch.device] = []
+    left_out = [] if names or any(device.type != "cpu" for device in asked) else [_NO_GPU]
     for device in dict.fromkeys(asked):
         why = _why_not(device)
         if why is None:
