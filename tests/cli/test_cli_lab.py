@@ -80,3 +80,13 @@ def test_bad_input_ends_with_one_message(flatout, arguments, message):
     assert (status, out) == (2, "")
     assert err.startswith("flatout: ") and message in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_without_a_result(flatout, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flatout.labs.call_lab.timed", interrupted)
+    status, out, err = flatout("call", "--json")
+    assert (status, out) == (130, "")
+    assert "interrupted: the lab has no result" in err

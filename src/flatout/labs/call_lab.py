@@ -199,11 +199,11 @@ def verdict(seen: Sequence[Observed], rows: Sequence[Row]) -> str:
     (row,) = (row for row in rows if row.what == "fc1(x)")
     assert row.more is not None
     if row.more.only_noise:
-        most = text.seconds(float(f"{max(abs(row.more.low), abs(row.more.high)):.2g}"))
+        most = text.seconds(text.two_digits(max(abs(row.more.low), abs(row.more.high))))
         cost = f"costs nothing that can be told from noise ({most} at the most)"
     else:
         sign = "more" if row.more.estimate > 0 else "less"
-        cost = f"costs {text.seconds(float(f'{abs(row.more.estimate):.2g}'))} {sign}"
+        cost = f"costs {text.seconds(text.two_digits(abs(row.more.estimate)))} {sign}"
     return (
         f"self.fc1(x) {cost} than self.fc1.forward(x), of {text.seconds(row.seconds.median)}, and lets "
         f"{only} things act that forward leaves out without a word."

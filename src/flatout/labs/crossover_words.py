@@ -48,7 +48,7 @@ def verdict(swept: Sequence[Swept]) -> str:
     eager = [(one.sweep, curve) for one in swept for curve in one.curves if curve.contestant.plan == "eager"]
     if not eager:
         return "Nothing ran in eager, so there is nothing to cross."
-    fixed = text.seconds(_two(eager[0][1].line.fixed.estimate))
+    fixed = text.seconds(text.two_digits(eager[0][1].line.fixed.estimate))
     sizes = " or ".join(_balance(sweep, curve) for sweep, curve in eager)
     device = eager[0][1].contestant.device
     return (
@@ -106,10 +106,10 @@ def fit_words(sweep: Sweep, curve: Curve) -> str:
         fit = f"a straight line is off by up to {line.off:.1f} times"
     else:
         fit = f"that is off by {100 * (line.off - 1):.0f} % at the most"
-    work = f"{text.seconds(_two(slope))} a {unit}"
+    work = f"{text.seconds(text.two_digits(slope))} a {unit}"
     if curve.balance.estimate < sweep.sizes[0]:
         return f"{name}: {work}, and no fixed cost that shows ({fit})"
-    fixed = text.seconds(_two(line.fixed.estimate))
+    fixed = text.seconds(text.two_digits(line.fixed.estimate))
     return f"{name}: {fixed} a step + {work} ({fit}); both cost the same at {_balance(sweep, curve)}"
 
 
@@ -187,15 +187,11 @@ def _size(size: float | None) -> str:
     >>> _size(1834.2), _size(7.26), _size(None)
     ('1,800', '7.3', '–')
     """
-    return text.UNKNOWN if size is None else f"{_two(size):,.10g}"
-
-
-def _two(value: float) -> float:
-    return float(f"{value:.2g}")
+    return text.UNKNOWN if size is None else f"{text.two_digits(size):,.10g}"
 
 
 def _ratio(gain: float) -> str:
-    return f"{_two(gain):g}"
+    return f"{text.two_digits(gain):g}"
 
 
 def _sweep_document(one: Swept) -> dict[str, Any]:

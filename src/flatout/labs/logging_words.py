@@ -21,8 +21,8 @@ def title(found: Sequence[OnDevice]) -> str:
         return "How often the loss is read makes no difference beyond noise"
     one = max(real, key=lambda one: one.a_read.estimate)
     share = 100 * one.a_read.estimate / one.never.epoch.median
-    cost = text.seconds(_two(one.a_read.estimate))
-    return f"Each read of the loss costs {cost} on {one.device}, {_two(share):g} % of an epoch"
+    cost = text.seconds(text.two_digits(one.a_read.estimate))
+    return f"Each read of the loss costs {cost} on {one.device}, {text.two_digits(share):g} % of an epoch"
 
 
 def lessons(found: Sequence[OnDevice]) -> list[str]:
@@ -57,7 +57,7 @@ def _of_device(one: OnDevice) -> str:
         return f"on {one.device} {_nothing(frequent)}" + _except(real)
     against = frequent.against_never
     assert against is not None
-    share = f"{_two(100 * abs(against.estimate) / one.never.epoch.median):g}"
+    share = f"{text.two_digits(100 * abs(against.estimate) / one.never.epoch.median):g}"
     sign = "longer" if against.estimate > 0 else "shorter"
     rest = [row for row in one.rows[1:] if row in real]
     less = (
@@ -67,14 +67,14 @@ def _of_device(one: OnDevice) -> str:
     )
     return (
         f"on {one.device} reading the loss {_every(frequent)} makes an epoch "
-        f"{text.seconds(_two(abs(against.estimate)))} ({share} %) {sign}, and {less}"
+        f"{text.seconds(text.two_digits(abs(against.estimate)))} ({share} %) {sign}, and {less}"
     )
 
 
 def _nothing(row: Row) -> str:
     against = row.against_never
     assert against is not None
-    most = _two(max(abs(against.low), abs(against.high)))
+    most = text.two_digits(max(abs(against.low), abs(against.high)))
     return (
         f"reading the loss {_every(row)} or never is the same within the noise: "
         f"it is {text.seconds(most)} an epoch at the most, of {text.seconds(row.epoch.median)}"
@@ -91,10 +91,6 @@ def _listed(rows: Sequence[Row]) -> str:
 
 def _every(row: Row) -> str:
     return "every epoch" if row.every == 1 else f"every {row.every:,} epochs"
-
-
-def _two(value: float) -> float:
-    return float(f"{value:.2g}")
 
 
 def scaled(epochs: int) -> str:

@@ -190,4 +190,4 @@ def _tick(size: int) -> str:
 
 
 def _size(size: float) -> str:
-    return f"{float(f'{size:.2g}'):,.10g}"
+    return f"{text.two_digits(size):,.10g}"

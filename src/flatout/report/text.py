@@ -82,6 +82,15 @@ def number(value: float | None) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+def two_digits(value: float) -> float:
+    """A number to two significant digits, where more would say too much.
+
+    >>> two_digits(0.01234), two_digits(1876.0)
+    (0.012, 1900.0)
+    """
+    return float(f"{value:.2g}")
+
+
 def rate(steps_per_second: float | None) -> str:
     """A speed in steps per second.
 
