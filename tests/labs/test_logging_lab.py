@@ -90,6 +90,11 @@ def test_the_verdict_says_which_device_waits():
     assert "beyond noise" in title(lab({"cpu": 0.0}))
 
 
+def test_a_machine_that_is_too_busy_is_told():
+    said = verdict(lab({"cpu": 0.0}, noise=2.0))
+    assert said.startswith("On cpu too much else goes on to tell what reading the loss costs")
+
+
 def test_the_document_has_counts_differences_and_the_cost_of_a_read():
     (one,) = document(lab({"cuda:0": 50e-6}, rounds=20), epochs=2000)["devices"]
     assert [row["reads"] for row in one["rows"]] == [2000, 20, 10, 2, 1, 0]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from flatout.labs.logging_lab import COURSE_EPOCHS, OnDevice, Row
 from flatout.report import text
 
+_MUCH = 0.2  # of an epoch: bounds that wide say nothing about the loop
+
 
 def verdict(found: Sequence[OnDevice]) -> str:
     """What reading the loss costs on each device, in one sentence."""
@@ -75,6 +77,11 @@ def _nothing(row: Row) -> str:
     against = row.against_never
     assert against is not None
     most = text.two_digits(max(abs(against.low), abs(against.high)))
+    if most > _MUCH * row.epoch.median:
+        return (
+            f"too much else goes on to tell what reading the loss costs: {text.seconds(most)} of an epoch's "
+            f"{text.seconds(row.epoch.median)} could be it or noise"
+        )
     return (
         f"reading the loss {_every(row)} or never is the same within the noise: "
         f"it is {text.seconds(most)} an epoch at the most, of {text.seconds(row.epoch.median)}"
