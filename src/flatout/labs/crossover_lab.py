@@ -98,12 +98,14 @@ class Crossing:
         first, second: the second is the faster one beyond `size`.
         size: 0: it is at every size that was measured; infinity: at none.
         by_fit: where the lines cross beyond the sizes that were measured; None: they do not, or within.
+        but: sizes below the crossing at which the second was the faster one all the same.
     """
 
     first: Contestant
     second: Contestant
     size: Interval
     by_fit: float | None
+    but: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -246,4 +248,6 @@ def _crossing(sweep: Sweep, first: Curve, second: Curve) -> Crossing:
         lost = second.line.fixed.estimate - first.line.fixed.estimate
         beyond = sweep.size_of(lost / gained) if gained > 0 else 0.0
         by_fit = beyond if beyond > sweep.sizes[-1] else None
-    return Crossing(first.contestant, second.contestant, size, by_fit)
+    ahead = np.median(second.times, axis=0) < np.median(first.times, axis=0)
+    but = tuple(s for s, won in zip(sweep.sizes, ahead, strict=True) if won and s < size.estimate)
+    return Crossing(first.contestant, second.contestant, size, by_fit, but)
