@@ -10,8 +10,8 @@ from rich.console import Console
 
 from flatout.errors import LabError, PlanRefusedError
 from flatout.labs import mlp_steps
-from flatout.labs.crossover_lab import run_lab, sweeps
-from flatout.labs.crossover_words import document
+from flatout.labs.crossover_lab import Contestant, run_lab, swept_of, sweeps
+from flatout.labs.crossover_words import crossing_words, document
 from flatout.labs.rounds import Effort
 from flatout.report.crossover_picture import plot_crossover
 from flatout.report.crossover_view import crossover_view
@@ -83,12 +83,28 @@ def test_the_lines_are_those_the_machine_was_made_of(both):
 
 def test_a_gpu_that_never_pays_and_one_that_always_does():
     slow = lab([CPU, GPU], native=False, prepare=machine(COSTS | {"eager cuda:0": (1.0, 1e-9)}))
-    assert "cuda:0 is slower than the CPU at every batch up to 16,384" in slow["verdict"]
+    assert (
+        "cuda:0 is slower than the CPU at the largest batch, 16,384, and at every smaller one"
+        in slow["verdict"]
+    )
     (crossing,) = slow["sweeps"][0]["crossings"]
     assert crossing["second_is_faster"] == "never" and crossing["size"]["is"] is None
     assert crossing["by_fit"] > 16_384
     fast = lab([CPU, GPU], native=False, prepare=machine(COSTS | {"eager cuda:0": (1e-6, 1e-12)}))
     assert "faster than the CPU at every width that was measured" in fast["verdict"]
+
+
+def test_a_lead_that_does_not_last_is_no_crossing():
+    sweep = sweeps(256, 64)[0]
+    times = {
+        Contestant("eager", "cpu"): np.array([[2.0, 2.0, 2.0, 2.0, 2.0]] * 5),
+        Contestant("eager", "cuda:0"): np.array([[3.0, 3.0, 1.0, 3.0, 3.0]] * 5),
+    }
+    (crossing,) = swept_of(sweep, times).crossings
+    assert crossing.but == (16,)
+    assert crossing_words(sweep, crossing).startswith(
+        "eager on cpu is faster than eager on cuda:0 at the largest batch, 256, but not at 16"
+    )
 
 
 def test_without_a_gpu_it_says_so_and_what_one_would_need(alone):

@@ -123,7 +123,8 @@ def crossing_words(sweep: Sweep, crossing: Crossing) -> str:
             f"; by the lines it would be from about {_size(crossing.by_fit)} on" if crossing.by_fit else ""
         )
         return (
-            f"{first} is faster than {second} up to the largest {sweep.what}, {sweep.sizes[-1]:,}{further}."
+            f"{first} is faster than {second} at the largest {sweep.what}, {sweep.sizes[-1]:,}, "
+            f"{_but(crossing)}{further}."
         )
     return f"{second} is faster than {first} from {_about(sweep, size)} on."
 
@@ -136,10 +137,19 @@ def _overtakes(swept: Sequence[Swept], gpu: str) -> str:
         if crossing.size.estimate == 0:
             said.append(f"faster than the CPU at every {what} that was measured")
         elif math.isinf(crossing.size.estimate):
-            said.append(f"slower than the CPU at every {what} up to {one.sweep.sizes[-1]:,}")
+            said.append(
+                f"slower than the CPU at the largest {what}, {one.sweep.sizes[-1]:,}, {_but(crossing)}"
+            )
         else:
             said.append(f"faster than the CPU from {_about(one.sweep, crossing.size)} on")
     return " and ".join(said)
+
+
+def _but(crossing: Crossing) -> str:
+    """Of a pair that does not cross for good."""
+    if not crossing.but:
+        return "and at every smaller one"
+    return f"but not at {', '.join(f'{size:,}' for size in crossing.but)}"
 
 
 def _native(swept: Sequence[Swept]) -> str:
