@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flatout.errors import LabError, PlanRefusedError
 from flatout.labs import mlp_steps
-from flatout.labs.crossover_lab import Contestant, run_lab, swept_of, sweeps
+from flatout.labs.crossover_lab import Contestant, run_lab, sweeps, swept_of
 from flatout.labs.crossover_words import crossing_words, document
 from flatout.labs.rounds import Effort
 from flatout.report.crossover_picture import plot_crossover
