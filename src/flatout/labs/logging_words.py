@@ -20,6 +20,8 @@ def title(found: Sequence[OnDevice]) -> str:
     """Of the picture: what reading the loss costs where it costs most, in a few words."""
     real = [one for one in found if not one.a_read.only_noise and one.a_read.estimate > 0]
     if not real:
+        if any(_too_noisy(one.rows[0]) for one in found):
+            return "Too much else goes on here to tell what reading the loss costs"
         return "How often the loss is read makes no difference beyond noise"
     one = max(real, key=lambda one: one.a_read.estimate)
     share = 100 * one.a_read.estimate / one.never.epoch.median
@@ -77,7 +79,7 @@ def _nothing(row: Row) -> str:
     against = row.against_never
     assert against is not None
     most = text.two_digits(max(abs(against.low), abs(against.high)))
-    if most > _MUCH * row.epoch.median:
+    if _too_noisy(row):
         return (
             f"too much else goes on to tell what reading the loss costs: {text.seconds(most)} of an epoch's "
             f"{text.seconds(row.epoch.median)} could be it or noise"
@@ -86,6 +88,12 @@ def _nothing(row: Row) -> str:
         f"reading the loss {_every(row)} or never is the same within the noise: "
         f"it is {text.seconds(most)} an epoch at the most, of {text.seconds(row.epoch.median)}"
     )
+
+
+def _too_noisy(row: Row) -> bool:
+    against = row.against_never
+    assert against is not None
+    return max(abs(against.low), abs(against.high)) > _MUCH * row.epoch.median
 
 
 def _except(real: Sequence[Row]) -> str:
