@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: help demo test test-slow test-gpu lint format bench clean
+.PHONY: help demo test test-slow test-gpu test-frameworks lint format bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "flatout needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -26,6 +26,10 @@ $(VENV)/.bench: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e '.[bench]'
 	touch $@ $(VENV)/.demo
 
+$(VENV)/.frameworks: $(VENV)/.dev
+	$(PIP_INSTALL) -e '.[dev,frameworks]'
+	touch $@
+
 demo: $(VENV)/.demo  ## race the plans on the iris run, train with the winner, show the result
 	$(BIN)/flatout race iris --train
 
@@ -34,6 +38,9 @@ test: $(VENV)/.dev  ## run the tests
 
 test-slow: $(VENV)/.dev  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-frameworks: $(VENV)/.frameworks  ## run the tests with Lightning, Accelerate and transformers
+	$(BIN)/python -m pytest -m frameworks
 
 test-gpu: $(VENV)/.dev  ## run the tests that need a CUDA GPU
 	$(BIN)/python -m pytest -m gpu
