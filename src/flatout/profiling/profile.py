@@ -244,7 +244,9 @@ def verdict(seen: Mapping[str, Any]) -> str:
             )
     for one in seen["findings"]:
         # One without even a bound is no cost: a batch that is too small. Of starting work see above.
-        bounded = one["gain_ms"] is None and one["gain_high"] is not None and one["kind"] != "launch-bound"
+        bounded = (
+            one["gain_ms"] is None and one["gain_high"] is not None and one.get("kind") != "launch-bound"
+        )
         if bounded and (one["share"] or 0.0) >= _UNSURE:
             return (
                 f"{_capital(one['what'])} ({one['file']}:{one['line']}) takes {100 * one['share']:.0f} % of "

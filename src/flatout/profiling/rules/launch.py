@@ -54,7 +54,7 @@ def launch_verdict(findings: Iterable[Mapping[str, Any]], split: Mapping[str, An
         split: of the document.
     """
     found = list(findings)
-    launch = next((one for one in found if one["kind"] == "launch-bound"), None)
+    launch = next((one for one in found if one.get("kind") == "launch-bound"), None)
     known = max((one["gain_ms"] or 0.0 for one in found), default=0.0)
     if launch is None or split is None or 2 * known > launch["ms_per_step"]:
         return ""
