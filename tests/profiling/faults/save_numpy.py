@@ -12,7 +12,7 @@ model = nn.Sequential(nn.Linear(4, 10), nn.ReLU(), nn.Linear(10, 3)).to(device)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 loss_function = nn.CrossEntropyLoss()
 noise = np.zeros((500, 1000))
-for step in range(60):
+for step in range(160):
     optimizer.zero_grad()
     loss = loss_function(model(X), y)
     loss.backward()
