@@ -32,7 +32,7 @@ def profile(tmp_path):
 
     def profile(source, *options):
         (tmp_path / "train.py").write_text(LOOP + source)
-        return launcher().run("profile", "--json", *options, "train.py", cwd=tmp_path)
+        return launcher().run("profile", "--json", "--no-trials", *options, "train.py", cwd=tmp_path)
 
     return profile
 
