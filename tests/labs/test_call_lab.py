@@ -57,9 +57,9 @@ def machine(cost, seed=0):
 def test_the_cost_of_a_call_is_found_and_noise_is_called_noise():
     rows = timed(effort=Effort(rounds=30), clock=machine(0.5e-6))
     real = {row.what: row for row in rows}["fc1(x)"]
-    assert not real.more.only_noise and real.more.estimate == pytest.approx(0.55e-6, rel=0.2)
+    assert not real.more.has_zero and real.more.estimate == pytest.approx(0.55e-6, rel=0.2)
     noisy = [timed(effort=Effort(rounds=12), clock=machine(0.0, seed)) for seed in range(40)]
-    alarms = sum(not row.more.only_noise for rows in noisy for row in rows if row.more)
+    alarms = sum(not row.more.has_zero for rows in noisy for row in rows if row.more)
     assert alarms <= 5  # of 120
 
 

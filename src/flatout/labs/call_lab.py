@@ -198,7 +198,7 @@ def verdict(seen: Sequence[Observed], rows: Sequence[Row]) -> str:
     only = sum(one.by_call and not one.by_forward for one in seen)
     (row,) = (row for row in rows if row.what == "fc1(x)")
     assert row.more is not None
-    if row.more.only_noise:
+    if row.more.has_zero:
         most = text.seconds(text.two_digits(max(abs(row.more.low), abs(row.more.high))))
         cost = f"costs nothing that can be told from noise ({most} at the most)"
     else:
@@ -237,5 +237,5 @@ def _row_document(row: Row) -> dict[str, Any]:
         "quartiles": [1e6 * row.seconds.low, 1e6 * row.seconds.high],
         "more": more,
         "against": row.against,
-        "only_noise": None if row.more is None else row.more.only_noise,
+        "only_noise": None if row.more is None else row.more.has_zero,
     }

@@ -12,21 +12,20 @@ _MUCH = 0.2  # of an epoch: bounds that wide say nothing about the loop
 
 def verdict(found: Sequence[OnDevice]) -> str:
     """What reading the loss costs on each device, in one sentence."""
-    said = "; ".join(_of_device(one) for one in found)
+    said = "; and ".join(_of_device(one) for one in found)
     return f"{said[0].upper()}{said[1:]}."
 
 
 def title(found: Sequence[OnDevice]) -> str:
     """Of the picture: what reading the loss costs where it costs most, in a few words."""
-    real = [one for one in found if not one.a_read.only_noise and one.a_read.estimate > 0]
+    real = [one for one in found if not one.a_read.has_zero]
     if not real:
-        if any(_too_noisy(one.rows[0]) for one in found):
+        if any(_too_noisy(one) for one in found):
             return "Too much else goes on here to tell what reading the loss costs"
         return "How often the loss is read makes no difference beyond noise"
     one = max(real, key=lambda one: one.a_read.estimate)
-    share = 100 * one.a_read.estimate / one.never.epoch.median
-    cost = text.seconds(text.two_digits(one.a_read.estimate))
-    return f"Each read of the loss costs {cost} on {one.device}, {text.two_digits(share):g} % of an epoch"
+    cost = _seconds(one.a_read.estimate)
+    return f"Each read of the loss costs {cost} on {one.device}, {_share(one)} of an epoch"
 
 
 def lessons(found: Sequence[OnDevice]) -> list[str]:
@@ -55,53 +54,40 @@ def lessons(found: Sequence[OnDevice]) -> list[str]:
 
 
 def _of_device(one: OnDevice) -> str:
-    frequent = one.rows[0]
-    real = [row for row in one.rows if row.against_never is not None and not row.against_never.only_noise]
-    if frequent not in real:
-        return f"on {one.device} {_nothing(frequent)}" + _except(real)
-    against = frequent.against_never
-    assert against is not None
-    share = f"{text.two_digits(100 * abs(against.estimate) / one.never.epoch.median):g}"
-    sign = "longer" if against.estimate > 0 else "shorter"
-    rest = [row for row in one.rows[1:] if row in real]
-    less = (
-        "read less often, no difference is more than noise"
-        if not rest
-        else f"{_listed(rest)} makes a difference, too; else there is none beyond noise"
-    )
-    return (
-        f"on {one.device} reading the loss {_every(frequent)} makes an epoch "
-        f"{text.seconds(text.two_digits(abs(against.estimate)))} ({share} %) {sign}, and {less}"
-    )
-
-
-def _nothing(row: Row) -> str:
-    against = row.against_never
-    assert against is not None
-    most = text.two_digits(max(abs(against.low), abs(against.high)))
-    if _too_noisy(row):
+    read, epoch = one.a_read, text.seconds(one.never.epoch.median)
+    most = _seconds(max(abs(read.low), abs(read.high)))
+    if read.has_zero and _too_noisy(one):
         return (
-            f"too much else goes on to tell what reading the loss costs: {text.seconds(most)} of an epoch's "
-            f"{text.seconds(row.epoch.median)} could be it or noise"
+            f"on {one.device} too much else goes on to tell what reading the loss costs: {most} of an "
+            f"epoch's {epoch} could be a read or noise"
         )
+    if read.has_zero:
+        return (
+            f"on {one.device} how often the loss is read makes no difference beyond noise: a read costs "
+            f"{most} at the most, of an epoch's {epoch}"
+        )
+    real = [_every(row) for row in one.rows if row.only_noise is False]
+    differs = (
+        f"read {' and '.join(real)}, the difference from never is more than noise"
+        if real
+        else "no interval by itself differs from never by more than noise"
+    )
     return (
-        f"reading the loss {_every(row)} or never is the same within the noise: "
-        f"it is {text.seconds(most)} an epoch at the most, of {text.seconds(row.epoch.median)}"
+        f"on {one.device} each read of the loss costs {_seconds(read.estimate)} ({_seconds(read.low)} to "
+        f"{_seconds(read.high)}), {_share(one)} of an epoch; {differs}"
     )
 
 
-def _too_noisy(row: Row) -> bool:
-    against = row.against_never
-    assert against is not None
-    return max(abs(against.low), abs(against.high)) > _MUCH * row.epoch.median
+def _too_noisy(one: OnDevice) -> bool:
+    return max(abs(one.a_read.low), abs(one.a_read.high)) > _MUCH * one.never.epoch.median
 
 
-def _except(real: Sequence[Row]) -> str:
-    return f", though {_listed(real)} differs" if real else ""
+def _share(one: OnDevice) -> str:
+    return f"{text.two_digits(100 * one.a_read.estimate / one.never.epoch.median):g} %"
 
 
-def _listed(rows: Sequence[Row]) -> str:
-    return " and ".join(_every(row) for row in rows)
+def _seconds(value: float) -> str:
+    return text.seconds(text.two_digits(value))
 
 
 def _every(row: Row) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.99
-"""Of all intervals. Of the five differences of a table all are right in 95 of 100 tables, at the least."""
+"""Of all intervals here: they miss the truth in one of a hundred cases."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Interval:
     high: float
 
     @property
-    def only_noise(self) -> bool:
-        """Whether nothing at all would explain the measurements as well."""
+    def has_zero(self) -> bool:
+        """Whether nothing at all would explain the measurements as well: it is only noise."""
         return self.low <= 0 <= self.high
 
     def times(self, factor: float) -> Interval:

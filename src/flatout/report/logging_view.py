@@ -34,7 +34,7 @@ def _parts(seen: Seen) -> Iterator[RenderableType]:
     yield Words(
         f"{seen['rounds']} rounds, the order drawn anew for each. {seen['scaled']} Against never: compared "
         f"round by round, and between what bounds that lies, {100 * seen['level']:.0f} % sure. Where they "
-        "have zero between them, it is only noise.",
+        "have zero between them it is only noise, and so is all that reads less often.",
         "dim",
     )
     yield ""
