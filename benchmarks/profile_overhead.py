@@ -1,9 +1,9 @@
 """What `flatout profile` costs a step: the same loop without it, after its windows, and within the bare one.
 
-Two steps: one of a network of four layers on a small batch, whose time is nearly all Python, and one of about a
-millisecond. The ways take turns, a block of steps each; a block counts by its median step, and a cost is the
-difference to the mean of the blocks without flatout before and after. The goal is at most 2 % of a step of a
-millisecond, 20 µs, after the windows.
+Two steps: one of a network of four layers on a small batch, whose time is nearly all Python, and one of about
+a millisecond. The ways take turns, a block of steps each; a block counts by its median step, and a cost is
+the difference to the mean of the blocks without flatout before and after. The goal is at most 2 % of a step of
+a millisecond, 20 µs, after the windows.
 
 Prints Markdown, and ends with one line of JSON; `--into docs/profiling.md` puts the table there.
 """
@@ -130,7 +130,9 @@ def shown(row: dict[str, object]) -> str:
         low, middle, high = values
         return f"{middle:+.1f} µs ({low:+.1f} to {high:+.1f})"
 
-    return f"| {row['step']} | {row['plain_us']:.0f} µs | {added(row['closed_us'])} | {added(row['bare_us'])} |"
+    return (
+        f"| {row['step']} | {row['plain_us']:.0f} µs | {added(row['closed_us'])} | {added(row['bare_us'])} |"
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_a_function_that_makes_a_step(step):
     p = flatout.profile(step, steps=25)
     assert (p.document["steps"], p.document["step_ends_with"]) == (25, "call")
     assert p.document["script"].endswith("step")
-    assert [one.kind for one in p.findings] == ["item"]
+    assert "item" in [one.kind for one in p.findings]
     assert p.breakdown["optimizer"]["us"] > 0
     assert p.document["device"] == "cpu"
 

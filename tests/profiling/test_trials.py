@@ -77,6 +77,7 @@ def found(subject, trials, bare=None, zeroed=None):
     bare = bare or StepTime(total=4.0, data=0.0, forward=4.0, backward=0.0, optimizer=0.0)
     seen = Seen(steps=10, zeroed=zeroed or {})
     listed, abstained = findings(Evidence([bare] * 5, seen, "cpu", subject=subject, trials=trials))
+    abstained.pop("launch")  # it judges by the profiler's trace, and there is none
     return {one.kind: one for one in listed}, abstained
 
 
@@ -187,7 +188,7 @@ def test_a_fault_of_how_it_computes_is_found_and_its_twin_is_not(kind, faulty, m
         assert set(kinds) <= {"batch"}
         return
     one = kinds[kind]
-    assert (one.file, one.line) == subject.line
+    assert (one.file, one.line) == subject.line[:2]
     share = {"float64": 2 / 3, "threads": 2 / 3, "channels-last": 1 / 2, "precision": 1 / 2}[kind]
     assert one.gain_ms == pytest.approx(4000 * share)
     assert one.gain_low <= one.gain_ms <= one.gain_high
@@ -217,14 +218,14 @@ def test_an_optimizer_that_is_not_fused_and_gradients_that_are_zeroed(faulty, mo
     model = Timed(clock, lambda x: 4.0)
     subject = training(model, torch.ones(2, 4), optimizer=Slow(model.parameters(), lr=0.1))
     trials = run_trials(subject, seconds=1e6, zeroes=faulty, cpus=1, clock=clock)
-    # The script's optimizer takes half as long as the copy's, and so the gain is half of it, too.
+    # The script's step takes 5.5 s and the copy's 7, and so the gain of 2 s is smaller by as much, too.
     bare = StepTime(total=5.5, data=0.0, forward=4.0, backward=0.0, optimizer=1.5)
     line = Line("train.py", 9)
     kinds, _ = found(subject, trials, bare, zeroed={line: 10} if faulty else {})
     assert set(kinds) - {"batch"} == ({"optimizer", "zero-grad"} if faulty else set())
     if faulty:
-        assert (kinds["optimizer"].file, kinds["optimizer"].line) == subject.optimizer.line
-        assert kinds["optimizer"].gain_ms == pytest.approx(1000)
+        assert (kinds["optimizer"].file, kinds["optimizer"].line) == subject.optimizer.line[:2]
+        assert kinds["optimizer"].gain_ms == pytest.approx(2000 * 5.5 / 7)
         assert kinds["optimizer"].code == "torch.optim.Slow(..., fused=True)"
         assert (kinds["zero-grad"].line, kinds["zero-grad"].count) == (9, 1.0)
         assert kinds["zero-grad"].gain_ms == pytest.approx(2000)

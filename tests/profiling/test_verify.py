@@ -157,7 +157,7 @@ def test_the_script_runs_again_with_its_fixes(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", once, "profile", "--verify", "--json", "train.py", "--lr", "0.1"],
         cwd=tmp_path,
-        env=os.environ | {"WHERE": "here"},
+        env=os.environ | {"WHERE": "here", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
