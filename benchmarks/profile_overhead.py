@@ -2,8 +2,8 @@
 
 Two steps: one of a network of four layers on a small batch, whose time is nearly all Python, and one of about
 a millisecond. The ways take turns, a block of steps each; a block counts by its median step, and a cost is
-the difference to the mean of the blocks without flatout before and after. The goal is at most 2 % of a step of
-a millisecond, 20 µs, after the windows.
+the difference to the mean of the blocks without flatout before and after. The goal is at most 2 % of a step
+of a millisecond, 20 µs, after the windows.
 
 Prints Markdown, and ends with one line of JSON; `--into docs/profiling.md` puts the table there.
 """
