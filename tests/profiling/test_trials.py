@@ -13,7 +13,7 @@ from flatout.profiling.lines import Seen
 from flatout.profiling.rules import findings
 from flatout.profiling.stamps import StepTime
 from flatout.profiling.subject import SubjectWindow
-from flatout.profiling.trials import arithmetic, places, setup
+from flatout.profiling.trials import arithmetic, open_files, places, setup
 from flatout.profiling.trials.experiments import NO_SUBJECT, run_trials
 from flatout.profiling.trials.pairs import compare
 from flatout.profiling.trials.setup import Setup
@@ -70,6 +70,16 @@ def training(model, *args, optimizer=None, loss=lambda out: out.sum(), **kwargs)
         optimizer.step()
 
     return watched(step)
+
+
+@pytest.fixture(autouse=True)
+def only_files_of_the_test(monkeypatch):
+    """The output of the tests themselves may be a file, and other tests may have left threads."""
+    listed = open_files._open_for_writing
+    before = listed()
+    monkeypatch.setattr(
+        open_files, "_open_for_writing", lambda: [file for file in listed() if file not in before]
+    )
 
 
 def found(subject, trials, bare=None, zeroed=None):

@@ -125,9 +125,8 @@ def timed(
 def frames_of(work: Callable[[], object]) -> tuple[str, ...]:
     """The names of the Python functions that run within a piece of work, in the order they begin.
 
-    >>> data = x()
-    >>> frames_of(lambda: by_forward(Nothing(), data))[-1]
-    'forward'
+    >>> "forward" in frames_of(lambda: by_forward(Nothing(), x()))
+    True
     """
     names: list[str] = []
 
