@@ -15,17 +15,17 @@ from flatout.task.builtin import iris
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
 
-def measured(read_costs, *, seed=0, noise=0.02, epochs_cost=100e-6):
+def measured(read_costs, *, seed=0, noise=0.1, epochs_cost=100e-6):
     """A machine: an epoch takes so long, a read costs so much, and both drift and jitter with long tails."""
     random = np.random.default_rng(seed)
     clock = [0]
 
     def measure(arm, epochs):
-        reads = 0 if arm.every is None else epochs // arm.every
+        reads = 0 if arm.every is None else sum(epoch % arm.every == 0 for epoch in epochs)
         clock[0] += 1
-        drift = 1 + 0.1 * np.sin(clock[0] / 40)
+        drift = 1 + 0.1 * np.sin(clock[0] / 700)
         jitter = 1 + noise * abs(random.standard_t(2))
-        seconds = (epochs * epochs_cost + reads * read_costs[arm.device]) * drift * jitter
+        seconds = (len(epochs) * epochs_cost + reads * read_costs[arm.device]) * drift * jitter
         return Timed(float(seconds), (0.5,) * reads)
 
     return measure
@@ -38,8 +38,12 @@ def lab(read_costs, rounds=12, **options):
 
 def test_reading_changes_nothing_that_is_computed():
     task = iris()
-    X, y = task.data
-    every, tenth, never = (train(copy.deepcopy(task.model), X, y, 40, n) for n in (1, 10, 41))
+
+    def losses(every):
+        model = copy.deepcopy(task.model)
+        return train(model, torch.optim.SGD(model.parameters(), lr=0.01), *task.data, range(1, 41), every)
+
+    every, tenth, never = losses(1), losses(10), losses(41)
     assert (len(every), len(tenth), never) == (40, 4, [])
     assert tenth == every[9::10]
     assert every[-1] < every[0]
@@ -61,10 +65,10 @@ def test_the_real_loop_on_a_gpu_costs_a_wait_a_read():
 
 
 def test_noise_is_called_noise():
-    """No table of a hundred may find a cost where there is none, but for one or two."""
+    """One table in a hundred may find a cost where there is none; five of 150 would be a surprise."""
     tables = [lab({"cpu": 0.0}, seed=seed)[0] for seed in range(150)]
-    assert sum(any(row.only_noise is False for row in table.rows) for table in tables) <= 3
-    assert sum(not table.a_read.has_zero for table in tables) <= 3
+    assert sum(any(row.only_noise is False for row in table.rows) for table in tables) < 5
+    assert sum(not table.a_read.has_zero for table in tables) < 5
     alone = sum(row.against_never.has_zero is False for table in tables for row in table.rows[:-1])
     assert 0 < alone <= 15  # of 750: what is left to the intervals by themselves
 

@@ -201,7 +201,7 @@ def _size(size: float | None) -> str:
 
 
 def _ratio(gain: float) -> str:
-    return f"{text.two_digits(gain):g}"
+    return f"{gain:.1f}" if gain < 9.95 else f"{text.two_digits(gain):g}"
 
 
 def _sweep_document(one: Swept) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How often to read the loss: the iris run as a plain loop, with `.item()` every epoch down to never.
 
-All arms run the same lines; only the interval differs. They take turns in an order drawn anew for each round,
-and are compared round by round.
+All arms run the same lines; only the interval differs. They take turns of a hundredth of a second or so, in
+an order drawn anew each time, and are compared round by round.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from flatout.errors import LabError
 from flatout.hardware.repeat import Spread, spread_of, synchronize
 from flatout.labs.paired import Interval, interval_of, least_rounds, slope_of
-from flatout.labs.rounds import Effort, Watch, interleaved
+from flatout.labs.rounds import Effort, Watch, in_parts
 from flatout.task.builtin import iris
 
 INTERVALS = (1, 100, 200, 1000, 2000)
@@ -27,6 +28,10 @@ COURSE_EPOCHS = 20_000
 
 _LEARNING_RATE = 0.01
 _WARM_UP = 10  # epochs that are not timed: the optimizer's first step, the first gradients
+# Epochs in a row. The device is waited for at their end, so that end must not be where the loss is read: that
+# wait would be free.
+_TURN = 97
+_NEVER = 1 << 62  # an interval no run is as long as
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Timed:
-    """One run of an arm: its seconds, and the losses it read."""
+    """A run of an arm, or a turn of it: its seconds, and the losses it read."""
 
     seconds: float
     losses: tuple[float, ...]
@@ -87,7 +92,7 @@ class OnDevice:
         return self.rows[-1]
 
 
-Measure = Callable[[Arm, int], Timed]
+Measure = Callable[[Arm, range], Timed]
 
 
 def run_lab(
@@ -106,7 +111,8 @@ def run_lab(
         intervals: epochs between two reads; never is always among the arms.
         epochs: of a run.
         effort: how many rounds.
-        measure: trains an arm for so many epochs; None: the loop of `train`, by the clock.
+        measure: trains an arm for these epochs, counted from 1, at which it begins anew; None: the loop of
+            `train`, by the clock.
         watch: called with the rounds that are done and those there will be.
 
     Raises:
@@ -117,15 +123,25 @@ def run_lab(
     one = measure or _Measure(devices)
     everies: list[int | None] = [*sorted(set(intervals)), None]
     arms = [Arm(str(device), every) for device in devices for every in everies]
-    found = interleaved(
-        {arm: lambda arm=arm: one(arm, epochs) for arm in arms},  # type: ignore[misc]
-        effort,
-        watch=watch,
-    )
+    found = in_parts({arm: partial(one, arm) for arm in arms}, turns(epochs), effort, watch=watch)
+    runs = {arm: [_whole(run) for run in found[arm]] for arm in arms}
     return tuple(
-        on_device(str(device), {every: found[Arm(str(device), every)] for every in everies}, epochs)
+        on_device(str(device), {every: runs[Arm(str(device), every)] for every in everies}, epochs)
         for device in devices
     )
+
+
+def turns(epochs: int) -> list[range]:
+    """The epochs of each turn of a run.
+
+    >>> turns(200)
+    [range(1, 98), range(98, 195), range(195, 201)]
+    """
+    return [range(first, min(first + _TURN, epochs + 1)) for first in range(1, epochs + 1, _TURN)]
+
+
+def _whole(parts: Sequence[Timed]) -> Timed:
+    return Timed(sum(part.seconds for part in parts), tuple(loss for part in parts for loss in part.losses))
 
 
 def on_device(device: str, runs: dict[int | None, list[Timed]], epochs: int) -> OnDevice:
@@ -156,20 +172,22 @@ def on_device(device: str, runs: dict[int | None, list[Timed]], epochs: int) -> 
     return OnDevice(device, tuple(rows), slope_of([row.reads for row in rows], seconds))
 
 
-def train(model: nn.Module, X: Tensor, y: Tensor, epochs: int, every: int) -> list[float]:
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, X: Tensor, y: Tensor, epochs: range, every: int
+) -> list[float]:
     """The loop that is timed, as a first lesson writes it; returns the losses that were read.
 
     Args:
         model: is trained in place.
+        optimizer: of the model.
         X: measurements, float32 [120, 4].
         y: species, int64 [120].
-        epochs: full-batch steps.
-        every: read the loss after so many epochs; with more than `epochs`, never.
+        epochs: full-batch steps, by number.
+        every: read the loss at the epochs that this divides.
     """
-    optimizer = torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE)
     loss_function = nn.CrossEntropyLoss()
     losses = []
-    for epoch in range(1, epochs + 1):
+    for epoch in epochs:
         optimizer.zero_grad()
         loss = loss_function(model(X), y)
         loss.backward()
@@ -180,23 +198,25 @@ def train(model: nn.Module, X: Tensor, y: Tensor, epochs: int, every: int) -> li
 
 
 class _Measure:
-    """Runs of the real loop, by the clock on the wall; each begins at the same weights."""
+    """Turns of the real loop, by the clock on the wall; every run begins at the same weights."""
 
     def __init__(self, devices: Sequence[torch.device]) -> None:
         task = iris()
         data: tuple[Tensor, Tensor] = task.data
         self._model = task.model
         self._data = {str(device): (data[0].to(device), data[1].to(device)) for device in devices}
+        self._running: dict[Arm, tuple[nn.Module, torch.optim.Optimizer]] = {}
 
-    def __call__(self, arm: Arm, epochs: int) -> Timed:
+    def __call__(self, arm: Arm, epochs: range) -> Timed:
         device = torch.device(arm.device)
         X, y = self._data[arm.device]
-        model = copy.deepcopy(self._model).to(device)
-        never = epochs + 1
-        train(model, X, y, _WARM_UP, never)
+        if epochs.start == 1:
+            model = copy.deepcopy(self._model).to(device)
+            self._running[arm] = model, torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE)
+            train(*self._running[arm], X, y, range(1, 1 + _WARM_UP), _NEVER)
         synchronize(device)
         begun = time.perf_counter()
-        losses = train(model, X, y, epochs, arm.every or never)
+        losses = train(*self._running[arm], X, y, epochs, arm.every or _NEVER)
         synchronize(device)
         return Timed(time.perf_counter() - begun, tuple(losses))
 

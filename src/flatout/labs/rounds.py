@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 Arm = TypeVar("Arm", bound=Hashable)
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 Watch = Callable[[int, int], object]
 
@@ -58,15 +59,50 @@ def interleaved(
         >>> found["a"], found["b"]
         ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0])
     """
+    whole = {arm: _ignoring_the_part(measure) for arm, measure in arms.items()}
+    found = in_parts(whole, (None,), effort, watch=watch, seed=seed)
+    return {arm: [only for (only,) in rounds] for arm, rounds in found.items()}
+
+
+def in_parts(
+    arms: Mapping[Arm, Callable[[Part], Result]],
+    parts: Sequence[Part],
+    effort: Effort,
+    *,
+    watch: Watch | None = None,
+    seed: int = 0,
+) -> dict[Arm, list[list[Result]]]:
+    """As `interleaved`, with rounds in which the arms take turns at every part, in an order drawn anew.
+
+    So noise that lasts longer than a part meets all arms of a round alike.
+
+    Args:
+        arms: what is measured: each does one part after the other, in their order.
+        parts: of a round.
+        effort: how many rounds.
+        watch: called with the rounds that are done and those there will be.
+        seed: of the orders.
+
+    Returns:
+        For each arm what it gave: rounds of parts.
+    """
     shuffled = random.Random(seed)
     begun = effort.clock()
-    for measure in arms.values():
-        measure()
+    for part in parts:
+        for measure in arms.values():
+            measure(part)
     rounds = effort.count(effort.clock() - begun)
-    found: dict[Arm, list[Result]] = {arm: [] for arm in arms}
+    found: dict[Arm, list[list[Result]]] = {arm: [] for arm in arms}
     for done in range(rounds):
         if watch is not None:
             watch(done, rounds)
-        for arm in shuffled.sample(list(arms), len(arms)):
-            found[arm].append(arms[arm]())
+        for arm in arms:
+            found[arm].append([])
+        for part in parts:
+            for arm in shuffled.sample(list(arms), len(arms)):
+                found[arm][-1].append(arms[arm](part))
     return found
+
+
+def _ignoring_the_part(measure: Callable[[], Result]) -> Callable[[None], Result]:
+    return lambda _: measure()

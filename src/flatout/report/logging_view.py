@@ -32,15 +32,15 @@ def _parts(seen: Seen) -> Iterator[RenderableType]:
     rows = [(_cells(one["device"], row), _style(row)) for one in seen["devices"] for row in one["rows"]]
     yield Fitting(_COLUMNS, rows, spare=_SPARE, left=("device", "loss read", ""))
     yield Words(
-        f"{seen['rounds']} rounds, the order drawn anew for each. {seen['scaled']} Against never: compared "
-        f"round by round, and between what bounds that lies, {100 * seen['level']:.0f} % sure. Where they "
-        "have zero between them it is only noise, and so is all that reads less often.",
+        f"{seen['rounds']} rounds of short turns, in an order drawn anew. {seen['scaled']} Against never: "
+        f"compared round by round, and between what bounds that lies, {100 * seen['level']:.0f} % sure. "
+        "Where they have zero between them it is only noise, and so is all that reads less often.",
         "dim",
     )
     yield ""
     for one in seen["devices"]:
         yield Words(f"One read on {one['device']}: {_cost(one['us_per_read'])}", "bold")
-        yield Words(_course(one["rows"], seen["course_epochs"]))
+        yield Words(_course(one, seen["course_epochs"]))
     yield Words(
         "A read: the slope of the time over the count of reads, between the arm that reads most and each "
         "other one, round by round; the middle of all.",
@@ -70,11 +70,16 @@ def _cells(device: str, row: dict[str, Any]) -> dict[str, str]:
     return cells
 
 
-def _course(rows: list[dict[str, Any]], epochs: int) -> str:
-    often, never = (micro(row["us_per_epoch"] * epochs) for row in (rows[0], rows[-1]))
+def _course(one: dict[str, Any], epochs: int) -> str:
+    """What that makes of the course's run."""
+    read, never = one["us_per_read"], one["rows"][-1]["us_per_epoch"]
+    most = micro(text.two_digits(max(abs(read["low"]), abs(read["high"])) * epochs))
+    cost = f"about {micro(text.two_digits(read['us'] * epochs))}"
+    if read["low"] <= 0 <= read["high"]:
+        cost = f"{most} at the most"
     return (
-        f"The {epochs:,} epochs of the course would take {often} here with a read "
-        f"{_every(rows[0]['every'])}, {never} with none."
+        f"The {epochs:,} epochs of the course would take {micro(never * epochs)} here without a read; "
+        f"{epochs:,} reads add {cost}."
     )
 
 
