@@ -61,6 +61,21 @@ def test_every_optimizer_agrees(name):
     assert_agree(lambda: task(optimizer=OPTIMIZERS[name]))
 
 
+@pytest.mark.parametrize("activation", [nn.ELU, nn.GELU])
+def test_two_samples_in_float64_agree(activation):
+    """GCC 12 miscompiled the product of two rows with few columns, where it stood behind certain loops."""
+
+    def two():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 5), activation(), nn.Linear(5, 5)).double()
+        data = torch.randn(2, 3).double(), torch.randn(2, 5).double()
+        return Task(
+            model=model, data=data, optimizer=SGD(model.parameters(), 0.05), loss=nn.MSELoss(), epochs=99
+        )
+
+    assert_agree(two)
+
+
 def test_a_second_derivative_in_the_objective_agrees():
     import pinn
 

@@ -13,6 +13,9 @@
 #define FO_VECTORISE _Pragma("GCC ivdep")
 #endif
 
+/* Memory that held one temporary holds another from here on: no load or store may be moved across. */
+#define FO_REUSE __asm__ volatile("" ::: "memory");
+
 #if defined(__AVX512F__)
 #define FO_BYTES 64
 #elif defined(__AVX__)

@@ -157,6 +157,16 @@ FO_INLINE void FO(matmul_dots)(long M, long N, long K, const FO_T *a, long a_m, 
                                FO_T *out, long out_m, long out_n,
                                const FO_T *bias, long bias_m, long bias_n)
 {
+    if (K < FO_W) {
+        for (long m = 0; m < M; m++)
+            for (long n = 0; n < N; n++) {
+                FO_T sum = bias ? bias[m * bias_m + n * bias_n] : 0;
+                for (long k = 0; k < K; k++)
+                    sum += a[m * a_m + k] * b[n * b_n + k];
+                out[m * out_m + n * out_n] = sum;
+            }
+        return;
+    }
     const long whole = K / FO_W * FO_W;
     FO_I mask; /* of the last vector of a row: the lanes that were not counted yet */
     FO_UNROLL
@@ -195,11 +205,6 @@ FO_INLINE void FO(matmul_dots)(long M, long N, long K, const FO_T *a, long a_m, 
             FO_V total = FO(totals)(sums);
             FO_T sum[FO_W];
             FO(store)(sum, total);
-            if (K < FO_W)
-                for (int r = 0; r < FO_DOT_ROWS; r++)
-                    for (int c = 0; c < FO_DOT_COLUMNS; c++)
-                        for (long k = 0; k < K; k++)
-                            sum[r * FO_DOT_COLUMNS + c] += row[r][k] * column[c][k];
             const int rows = M - m < FO_DOT_ROWS ? M - m : FO_DOT_ROWS;
             const int columns = N - n < FO_DOT_COLUMNS ? N - n : FO_DOT_COLUMNS;
             if (rows == FO_DOT_ROWS && columns == FO_DOT_COLUMNS && out_n == 1 && (!bias || bias_n == 1)) {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flatout.codegen.nest import SIZES, Buffer, Parts, Program, reads, slices_of, writes
+from collections.abc import Mapping, Sequence
+
+from flatout.codegen.nest import SIZES, Buffer, Kernel, Parts, Program, reads, slices_of, writes
 
 _ALIGNMENT = 64  # bytes: a cache line, and the largest vector
 
@@ -27,6 +29,29 @@ def plan_memory(program: Program) -> tuple[dict[Buffer, int], int]:
         shared.places = {buffer: offset + size for buffer, offset in shared.places.items()}
         size += shared.step * shared.count
     return offsets, size
+
+
+def reusing(kernels: Sequence[Kernel], places: Mapping[Buffer, int]) -> list[bool]:
+    """Whether each of the kernels, run one after another, touches memory that held another temporary before.
+
+    In the C every temporary is a `restrict` pointer of its own: a compiler may move what touches one across
+    what touches the next in the same place, unless it is stopped there.
+
+    Args:
+        kernels: in the order in which they run.
+        places: the offset of each temporary.
+    """
+    stops = []
+    touched: set[Buffer] = set()  # since the last stop
+    for kernel in kernels:
+        now = {buffer for buffer in reads(kernel) | writes(kernel) if buffer in places}
+        stops.append(any(_share(a, b, places) for a in now for b in touched))
+        touched = now if stops[-1] else touched | now
+    return stops
+
+
+def _share(a: Buffer, b: Buffer, places: Mapping[Buffer, int]) -> bool:
+    return a is not b and places[a] < places[b] + _bytes(b) and places[b] < places[a] + _bytes(a)
 
 
 def _place(lives: dict[Buffer, tuple[float, float]]) -> tuple[dict[Buffer, int], int]:

@@ -7,11 +7,12 @@ a comment that says which layer and which ATen operator it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from flatout.codegen.memory import reusing
 from flatout.codegen.nest import (
     Affine,
     Apply,
@@ -97,11 +98,14 @@ def render(program: Program, offsets: Mapping[Buffer, int], title: str) -> str:
         inner.append(f"const double {name} = scalars[step * {len(program.scalars)} + {position}];")
     inner.append("if (step == 0 || order_step) { /* the same samples as before need not be gathered again */")
     for kernel in program.kernels[: program.prologue]:
-        inner += _indent(_in_team(kernel, program.parallel))
+        inner += _indent(_in_team(kernel, program.parallel, offsets))
     inner.append("}")
     inner.append("order += order_step;")
-    for kernel in program.kernels[program.prologue :]:
-        inner += ["", *_in_team(kernel, program.parallel)]
+    places = dict(offsets)
+    for parts in (kernel for kernel in program.kernels if isinstance(kernel, Parts)):
+        places.update(parts.places)
+    for kernel, stop in _with_stops(program.kernels[program.prologue :], places):
+        inner += ["", *stop, *_in_team(kernel, program.parallel, places)]
     if program.parallel:
         inner += ["", "fo_wait(team, threads);"]
     body += _indent(inner)
@@ -113,9 +117,23 @@ def _indent(lines: Sequence[str]) -> list[str]:
     return [f"    {line}" if line else line for line in lines]
 
 
-def _in_team(kernel: Kernel, parallel: bool) -> list[str]:
+_STOP = "FO_REUSE"
+
+
+def _with_stops(
+    kernels: Sequence[Kernel], places: Mapping[Buffer, int]
+) -> Iterator[tuple[Kernel, Sequence[str]]]:
+    """The kernels of a loop's body, and what stands before each where memory is used anew."""
+    stops = reusing(kernels, places)
+    if any(stops):
+        stops[0] = True  # the last round's memory
+    for kernel, stop in zip(kernels, stops, strict=True):
+        yield kernel, (_STOP,) if stop else ()
+
+
+def _in_team(kernel: Kernel, parallel: bool, places: Mapping[Buffer, int]) -> list[str]:
     """A kernel as each of several threads runs it."""
-    lines = _kernel(kernel)
+    lines = _kernel(kernel, places)
     if not parallel:
         return lines
     if not kernel.split and not isinstance(kernel, ScalarLet):
@@ -123,7 +141,7 @@ def _in_team(kernel: Kernel, parallel: bool) -> list[str]:
     return ["fo_wait(team, threads);", *lines] if kernel.wait else lines
 
 
-def _kernel(kernel: Kernel) -> list[str]:
+def _kernel(kernel: Kernel, places: Mapping[Buffer, int]) -> list[str]:
     comment = [f"/* {kernel.comment} */"] if kernel.comment else []
     match kernel:
         case ScalarLet(name=name, value=value):
@@ -140,22 +158,24 @@ def _kernel(kernel: Kernel) -> list[str]:
             return comment + _matmul(kernel)
         case Slices(var=var, count=count, body=inside):
             if count == 1:
-                return [*comment, "{", *_indent(_in_turn(inside)), "}"]
-            return comment + _loop(var, count, _in_turn(inside))
+                return [*comment, "{", *_indent(_in_turn(inside, places)), "}"]
+            return comment + _loop(var, count, _in_turn(inside, places))
         case Parts():
-            return comment + _parts(kernel)
+            return comment + _parts(kernel, places)
         case Random(buffer=buffer, kind=kind, draw=draw, groups=groups):
             function = f"fo_{kind}{_SUFFIX[buffer.dtype]}"
             return [*comment, f"{function}({buffer.name}, {groups}, {draw}, first_step + step, seed);"]
     raise AssertionError(kernel)
 
 
-def _in_turn(kernels: Sequence[Kernel]) -> list[str]:
-    lines = [line for kernel in kernels for line in ("", *_kernel(kernel))]
+def _in_turn(kernels: Sequence[Kernel], places: Mapping[Buffer, int]) -> list[str]:
+    lines = []
+    for kernel, stop in _with_stops(kernels, places):
+        lines += ["", *stop, *_kernel(kernel, places)]
     return lines[1:]
 
 
-def _parts(kernel: Parts) -> list[str]:
+def _parts(kernel: Parts, places: Mapping[Buffer, int]) -> list[str]:
     """Each thread takes every so many parts, and of each part the slices that are its share."""
     part = kernel.var.name
     lines = [f"char *own = arena + {part} * {kernel.step};"]
@@ -164,18 +184,18 @@ def _parts(kernel: Parts) -> list[str]:
         lines.append(
             f"{c_type} *restrict {buffer.name} = ({c_type} *)(own + {offset}); /* [{buffer.size}] */"
         )
-    for inner in kernel.body:
-        lines += [""] if lines else []
+    for inner, stop in _with_stops(kernel.body, places):
+        lines += ["", *stop] if lines else [*stop]
         if not isinstance(inner, Slices):
-            lines += _kernel(inner)
+            lines += _kernel(inner, places)
         elif inner.count == 1:
             last = f"if ({part} == {kernel.count - 1}) {{"
-            lines += [f"/* {inner.comment} */", last, *_indent(_in_turn(inner.body)), "}"]
+            lines += [f"/* {inner.comment} */", last, *_indent(_in_turn(inner.body, places)), "}"]
         else:
             name = inner.var.name
             begin, end = (f"{inner.count} * {share} / {kernel.count}" for share in (part, f"({part} + 1)"))
             head = f"for (long {name} = {begin}; {name} < {end}; {name}++) {{"
-            lines += [f"/* {inner.comment} */", head, *_indent(_in_turn(inner.body)), "}"]
+            lines += [f"/* {inner.comment} */", head, *_indent(_in_turn(inner.body, places)), "}"]
     head = f"for (long {part} = thread; {part} < {kernel.count}; {part} += threads) {{"
     return [head, *_indent(lines), "}"]
 
