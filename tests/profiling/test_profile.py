@@ -9,7 +9,7 @@ import sys
 import pytest
 from launcher import launcher
 
-from flatout.profiling.profile import verdict
+from flatout.profiling.verdict import verdict
 
 LOOP = """\
 import sys

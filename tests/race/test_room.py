@@ -2,7 +2,8 @@
 
 import torch
 
-from flatout.racing.room import free_memory, room_needed, too_little_room
+from flatout.hardware.free_memory import free_memory
+from flatout.racing.room import room_needed, too_little_room
 
 CPU = torch.device("cpu")
 MODEL = 4 * (4 * 6 + 6 + 6 * 2 + 2)

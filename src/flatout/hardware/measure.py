@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
 from flatout.hardware import peaks_file
 from flatout.hardware.ask import ask
+from flatout.hardware.free_memory import free_memory
 from flatout.hardware.peaks import Peaks, keep_peaks, over_threads, products_of
 from flatout.hardware.repeat import Spread, Work, repeated, spread_of, synchronize
 
@@ -195,7 +195,7 @@ def _product(device: torch.device, dtype: str) -> Spread | None:
         return None
     with _float32_products(device, "tf32" if dtype == "tf32" else "ieee"):
         side, last = _SMALLEST_SIDE, 0.0
-        room = _room(device) // 8
+        room = (free_memory(device) or 0) // 8
         while True:
             work = _mm(side, _DTYPES[dtype], device)
             last = min(repeated(work, device, 0.0))
@@ -240,7 +240,7 @@ def _quickest(work: Work, device: torch.device) -> Spread:
 
 def _copy(device: torch.device, size: int) -> Spread:
     """The rate of a copy of `size` bytes, or fewer where there is little memory; each is read and written."""
-    while size > _CACHED and size > _room(device) // 8:
+    while size > _CACHED and size > (free_memory(device) or 0) // 8:
         size //= 2
     source, target = (torch.ones(size // 4, device=device) for _ in range(2))
     return _quickest(lambda: target.copy_(source), device).rate(2 * size)
@@ -298,12 +298,3 @@ def _sync(device: torch.device) -> Spread:
 def _bursts(work: Work, device: torch.device) -> Spread:
     """The seconds of one of the operators of a burst; the device is idle before."""
     return spread_of([seconds / _BURST for seconds in _by_the_clock(work, device, wait=False)])
-
-
-def _room(device: torch.device) -> int:
-    """Bytes that are free where the device computes."""
-    if device.type in ("cuda", "xpu"):
-        return int(torch.get_device_module(device.type).mem_get_info(device)[0])
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return int(psutil.virtual_memory().available)

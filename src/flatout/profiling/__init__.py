@@ -7,5 +7,7 @@ stamps, lines  two of the windows
 tracing        the third: a trace by PyTorch's profiler; what a step does, and its layers
 evidence       all that they saw
 rules          findings: what costs time, the fix, the predicted gain
-profile        all of it as one document, and a verdict in a sentence
+verdict        what matters, in one sentence
+document       all of it, as JSON can hold it
+profile        a whole run of a script, from its start to its document
 """

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from flatout.errors import FlatoutError
+from flatout.profiling.document import document
 from flatout.profiling.finding import Finding
-from flatout.profiling.profile import document
 from flatout.profiling.recorder import Recorder
 from flatout.profiling.run_script import INTERRUPTED, Outcome
 from flatout.report.profile_view import profile_view

@@ -22,23 +22,32 @@ _BARE: Final = 62  # steps of a window; between two the wrappers are put in anew
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to run.
+class Call:
+    """How a script is run.
 
     Attributes:
         arguments: the script (or the module) and its own arguments.
         module: it is the name of a module.
         steps: measuring ends after so many.
         stop: the script ends then.
-        finding: whose remedy is put in, or None.
-        device: the type of the device where the model lies.
-        result: where what was measured is written.
     """
 
     arguments: list[str]
     module: bool
     steps: int
     stop: bool
+
+
+@dataclass(frozen=True)
+class Job(Call):
+    """What to run.
+
+    Attributes:
+        finding: whose remedy is put in, or None.
+        device: the type of the device where the model lies.
+        result: where what was measured is written.
+    """
+
     finding: dict[str, Any] | None
     device: str | None
     result: str

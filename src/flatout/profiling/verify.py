@@ -19,7 +19,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from flatout.profiling.remedies import remedy_for
-from flatout.profiling.rerun import Job
+from flatout.profiling.rerun import Call, Job
 from flatout.profiling.same import SAME, Ran, same_results
 
 ROUNDS: Final = 5
@@ -29,22 +29,14 @@ _SELDOM: Final = 0.5  # times a step
 
 
 @dataclass(frozen=True)
-class Script:
+class Script(Call):
     """What is run again.
 
     Attributes:
-        arguments: the script (or the module) and its own arguments.
-        module: it is the name of a module.
-        steps: measuring ends after so many.
-        stop: the script ends then.
         folder: the working directory it was started in.
         environment: the variables it was started with.
     """
 
-    arguments: list[str]
-    module: bool
-    steps: int
-    stop: bool
     folder: Path
     environment: dict[str, str]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import psutil
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from flatout.hardware.free_memory import free_memory
 from flatout.plans.traced_loop import has_state
 from flatout.report.step_view import scaled
 from flatout.task.task import Task
@@ -47,15 +47,6 @@ def room_needed(task: Task, device: torch.device) -> int:
     data = [t for t in pytree.tree_leaves(task.data) if isinstance(t, Tensor) and t.device != device]
     compared = 2 * (model + state) if device.type == "cpu" else 0
     return copies + compared + sum(map(_size, data))
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device; None where that cannot be asked."""
-    if device.type == "cpu":
-        return int(psutil.virtual_memory().available)
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return None
 
 
 def _size(tensor: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import Final
 
@@ -18,35 +19,38 @@ def from_trial(
     evidence: Evidence,
     name: str,
     kind: str,
-    line: Line,
     what: str,
     fix: str,
+    *,
+    line: Line | None = None,
     code: str = "",
     count: float = 1.0,
-) -> Finding | None:
-    """A finding, where an experiment surely gained, and 5 % of a step at least; else None.
+) -> Iterator[Finding]:
+    """A finding, where an experiment surely gained, and 5 % of a step at least; else none.
 
     Args:
         evidence: with the experiments.
         name: of the experiment.
-        kind, line, what, fix, count: of the finding.
+        kind, what, fix, count: of the finding.
+        line: likewise; where the model is called, unless told.
         code: likewise; what the experiment changed, unless told.
 
     Raises:
         AbstainError: the experiment was not possible, or its copy is not like the script.
     """
-    trial = evidence.trial(name)
-    if trial is None or trial.low_s <= 0:
-        return None
+    trial, subject = evidence.trial(name), evidence.subject
+    if trial is None or subject is None or trial.low_s <= 0:
+        return
     scale = carried_over(evidence, trial)
     gain, low, high = (scale * seconds for seconds in (trial.gain_s, trial.low_s, trial.high_s))
     if gain < _WORTH * evidence.step_s:
-        return None
+        return
     gain, high = min(gain, evidence.step_s), min(high, evidence.step_s)
-    return Finding(
+    where = line or subject.line
+    yield Finding(
         kind=kind,
-        file=line.file,
-        line=line.line,
+        file=where.file,
+        line=where.line,
         what=what,
         count=count,
         ms_per_step=1e3 * gain,
@@ -57,6 +61,25 @@ def from_trial(
         gain_low=1e3 * min(low, gain),
         gain_high=1e3 * high,
     )
+
+
+def best_of(ways: Iterable[Iterator[Finding]]) -> Iterator[Finding]:
+    """Of several ways to the same end the one that gains most.
+
+    Raises:
+        AbstainError: none gains, and one could not be judged.
+    """
+    found: list[Finding] = []
+    missing: list[AbstainError] = []
+    for way in ways:
+        try:
+            found += way
+        except AbstainError as why:
+            missing.append(why)
+    if found:
+        yield max(found, key=lambda one: one.gain_ms or 0.0)
+    elif missing:
+        raise missing[0]
 
 
 def carried_over(evidence: Evidence, trial: Trial) -> float:

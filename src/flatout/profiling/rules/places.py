@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from flatout.profiling.evidence import Evidence
@@ -15,32 +14,24 @@ def threads(evidence: Evidence) -> Iterator[Finding]:
     trial, subject = evidence.trial("threads"), evidence.subject
     if trial is None or subject is None:
         return
-    better = int("".join(re.findall(r"\d+", trial.setting)))
-    few = better > subject.threads
-    found = from_trial(
+    few = (trial.threads or 0) > subject.threads
+    yield from from_trial(
         evidence,
         "threads",
         "threads",
-        subject.line,
         f"a model on {subject.threads} thread{'s'[: subject.threads != 1]}, too {'few' if few else 'many'}",
         "share the work among more" if few else "let fewer threads wait for each other",
     )
-    if found:
-        yield found
 
 
 def device(evidence: Evidence) -> Iterator[Finding]:
     """Another device that is quicker."""
-    trial, subject = evidence.trial("device"), evidence.subject
-    if trial is None or subject is None:
-        return
-    own = subject.device.type
-    what = "a model on the CPU beside a GPU" if own == "cpu" else "a model that is too small for its GPU"
+    subject = evidence.subject
+    on_cpu = subject is not None and subject.device.type == "cpu"
+    what = "a model on the CPU beside a GPU" if on_cpu else "a model that is too small for its GPU"
     fix = (
         "train on the GPU, with the data there, too"
-        if own == "cpu"
+        if on_cpu
         else "train on the CPU, which is quicker at this size, or use larger batches"
     )
-    found = from_trial(evidence, "device", "device", subject.line, what, fix)
-    if found:
-        yield found
+    return from_trial(evidence, "device", "device", what, fix)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from flatout.profiling.evidence import Cost, Evidence
+from flatout.profiling.evidence import AbstainError, Cost, Evidence
 from flatout.profiling.finding import Finding
+from flatout.profiling.rules.measured import carried_over
+from flatout.profiling.trials.trial import read_name
 from flatout.profiling.user_lines import Line
 
 _USERS_OWN: Final = ("", "numpy")  # what NumPy reads it was given
@@ -53,11 +55,26 @@ def _read(kind: str, line: Line, cost: Cost, evidence: Evidence) -> Finding:
         what = f"{what} inside {line.inside}"
         fix = f"{line.inside} does it: see its settings (logging, progress bar), and what this line gives it"
         code, later = "", False
-    ms, low = 1e3 * cost.seconds, 0.0
+    beside, least, most = _beside(kind, line, evidence)
+    ms, low = 1e3 * (cost.seconds + beside), 0.0
+    high = ms + 1e3 * (most - beside)
     gain: float | None = None
     if later and evidence.on_cpu:
         spared = 1e3 * cost.count * evidence.detach_s if code == _LATER_CODE else ms / _EVERY
         gain = max(0.0, ms - spared)
-        low = min(gain, max(0.0, 1e3 * cost.low - spared))
-    share = cost.seconds / evidence.step_s
-    return Finding(kind, line.file, line.line, what, cost.count, ms, share, fix, code, gain, low, ms)
+        low = min(gain, max(0.0, 1e3 * (cost.low + least) - spared))
+    share = 1e-3 * ms / evidence.step_s
+    return Finding(kind, line.file, line.line, what, cost.count, ms, share, fix, code, gain, low, high)
+
+
+def _beside(kind: str, line: Line, evidence: Evidence) -> tuple[float, float, float]:
+    """Seconds by which the rest of a step is longer for the read: as a rule, at least and at most."""
+    trial = evidence.trials.measured.get(read_name(kind, line))
+    if trial is None:
+        return 0.0, 0.0, 0.0
+    try:
+        scale = carried_over(evidence, trial)
+    except AbstainError:
+        return 0.0, 0.0, 0.0
+    gain, low, high = (max(0.0, scale * seconds) for seconds in (trial.gain_s, trial.low_s, trial.high_s))
+    return gain, low, high

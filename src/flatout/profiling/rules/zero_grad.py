@@ -15,14 +15,12 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     if not zeroed:
         return
     line, count = max(zeroed.items(), key=lambda item: item[1])
-    found = from_trial(
+    yield from from_trial(
         evidence,
         "zero-grad",
         "zero-grad",
-        line,
         "zero_grad(set_to_none=False)",
         "let the gradients go: backward then stores them instead of adding to zeros",
+        line=line,
         count=count / evidence.seen.steps,
     )
-    if found:
-        yield found

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from flatout.profiling.evidence import Evidence
 from flatout.profiling.run_script import Outcome
-from flatout.profiling.subject import Subject
 from flatout.profiling.trials.trial import Trials
-from flatout.profiling.watch.seen import Seen
 
 _LEAST: Final = 3.0  # seconds
 _MOST: Final = 30.0
@@ -23,13 +22,12 @@ def seconds_for(script: float) -> float:
     return min(_MOST, max(_LEAST, _SHARE * script))
 
 
-def trials_after(outcome: Outcome, subject: Subject | None, seen: Seen, seconds: float | None) -> Trials:
+def trials_after(outcome: Outcome, evidence: Evidence, seconds: float | None) -> Trials:
     """Experiments with a copy of the model, where the script has come to its end.
 
     Args:
         outcome: how it ended.
-        subject: what is copied, or None.
-        seen: what its lines did.
+        evidence: what the windows saw: the model, and what its lines did.
         seconds: for all of them; None for none.
     """
     if seconds is None:
@@ -37,5 +35,7 @@ def trials_after(outcome: Outcome, subject: Subject | None, seen: Seen, seconds:
     if outcome.how not in ("finished", "stopped"):
         return Trials(none="no experiments follow a script that did not come to its end")
     from flatout.profiling.trials.experiments import run_trials
+    from flatout.profiling.trials.readings import costly
 
-    return run_trials(subject, seconds=seconds, zeroes=bool(seen.zeroed))
+    zeroes = bool(evidence.seen.zeroed)
+    return run_trials(evidence.subject, seconds=seconds, zeroes=zeroes, also=costly(evidence))

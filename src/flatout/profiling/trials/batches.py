@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from flatout.hardware.free_memory import free_memory
 from flatout.profiling.evidence import AbstainError
 from flatout.profiling.trials.replica import Replica, tensors_of
-from flatout.profiling.trials.setup import Setup, free_memory
+from flatout.profiling.trials.setup import Setup
 from flatout.profiling.trials.trial import Sizes
 
 _BUDGET: Final = 0.35  # seconds

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Final
 
 import torch
@@ -29,8 +30,10 @@ def no_grad(setup: Setup) -> Trial | None:
     return setup.trial(before, after, "with torch.no_grad():", parts=("forward",), alike=("forward",))
 
 
+Experiment = Callable[[Setup], Trial | Sizes | None]
+
 # By name; None where there is nothing to change. The surest first: the seconds may not be enough for all.
-EXPERIMENTS: Final[dict[str, Callable[[Setup], Trial | Sizes | None]]] = {
+EXPERIMENTS: Final[dict[str, Experiment]] = {
     "float64": arithmetic.float64,
     "fused": updates.fused,
     "zero-grad": updates.set_to_none,
@@ -51,6 +54,7 @@ def run_trials(
     seconds: float,
     zeroes: bool = False,
     cpus: int | None = None,
+    also: Mapping[str, Experiment] = MappingProxyType({}),
     clock: Callable[[], float] = perf_counter,
 ) -> Trials:
     """Make every experiment that is possible; what cannot be made says why.
@@ -60,6 +64,7 @@ def run_trials(
         seconds: for all of them together.
         zeroes: whether the script's `zero_grad` fills gradients with zeros.
         cpus: that this process may use; asked of the system unless told.
+        also: experiments of this script alone, which come first.
         clock: tells the seconds.
     """
     if subject is None:
@@ -68,10 +73,11 @@ def run_trials(
     measured: dict[str, Trial] = {}
     impossible: dict[str, str] = {}
     found: Sizes | None = None
+    every = {**also, **EXPERIMENTS}
     try:
         with undisturbed():
             setup = Setup(subject, seconds=seconds, zeroes=zeroes, cpus=count, clock=clock)
-            for name, experiment in EXPERIMENTS.items():
+            for name, experiment in every.items():
                 try:
                     result = experiment(setup)
                 except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a person's forward raises
@@ -82,7 +88,7 @@ def run_trials(
                 elif result is not None:
                     measured[name] = result
     except KeyboardInterrupt:
-        for name in EXPERIMENTS:
+        for name in every:
             if name not in measured:
                 impossible.setdefault(name, "the experiments were interrupted")
     except (Exception, SystemExit) as error:  # noqa: BLE001  likewise

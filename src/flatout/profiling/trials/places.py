@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -27,7 +28,8 @@ def threads(setup: Setup) -> Trial | None:
     now = _quickly(before, math.inf)
     first = {count: _quickly(way, now) for count, way in ways.items()}
     quickest = min(first, key=lambda count: first[count])
-    return setup.trial(before, ways[quickest], f"torch.set_num_threads({quickest})")
+    found = setup.trial(before, ways[quickest], f"torch.set_num_threads({quickest})")
+    return replace(found, threads=quickest)
 
 
 def device(setup: Setup) -> Trial | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, Final
 
-import psutil
 import torch
 
+from flatout.hardware.free_memory import free_memory
 from flatout.profiling.evidence import AbstainError
 from flatout.profiling.subject import Subject
 from flatout.profiling.trials.pairs import compare
@@ -123,12 +123,3 @@ def _worst(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device))
     return 0
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device; None where that cannot be asked."""
-    if device.type == "cpu":
-        return int(psutil.virtual_memory().available)
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return None

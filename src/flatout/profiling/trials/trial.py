@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from flatout.profiling.user_lines import Line
+
 STEP: Final = ("forward", "backward", "optimizer")
 
 
@@ -23,6 +25,7 @@ class Trial:
             carried over to the script.
         alike_s: the seconds that these take on the copy, before.
         setting: what was changed, as one would write it.
+        threads: with the change; None where they are not what was changed.
     """
 
     before_s: float
@@ -34,6 +37,16 @@ class Trial:
     alike: tuple[str, ...]
     alike_s: float
     setting: str = ""
+    threads: int | None = None
+
+
+def read_name(kind: str, line: Line) -> str:
+    """The name of the experiment with what a line reads.
+
+    >>> read_name("item", Line("train.py", 7))
+    'item at train.py:7'
+    """
+    return f"{kind} at {line.file}:{line.line}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flatout.profiling.patches import Function
 from flatout.profiling.user_lines import Line, of_library, of_torch, package_of, user_line
-from flatout.profiling.watch.seen import Seen
+from flatout.profiling.watch.seen import Reading, Seen
 
 LOG: Final = "log"
 
@@ -35,6 +35,7 @@ class Calls:
         self._seen = seen
         self._outer: str | None = None  # the kind of the call that runs
         self._shown: str | None = None  # how it shows a tensor, where it logs
+        self._readings: list[Reading] = []  # in this call
         self._now: list[tuple[dict[Any, list[Any]], Any, Any]] = []
 
     def end_step(self) -> None:
@@ -59,6 +60,7 @@ class Calls:
         keep: Keep | None = None,
         lead: Callable[[], float] | None = None,
         own: bool = False,
+        again: bool = False,
     ) -> Callable[[Function], Function]:
         """What wraps a function so that its calls from outside of torch are seen as calls of this kind.
 
@@ -72,6 +74,7 @@ class Calls:
                 `seen.calls`.
             lead: the seconds that belong to the call and passed before it.
             own: only calls in the user's own files, not in libraries that these call.
+            again: the call reads a tensor, its first argument, and can be made again.
         """
         from torch.compiler import is_compiling
 
@@ -80,6 +83,8 @@ class Calls:
                 if self._outer is not None:
                     if self._outer is LOG and kind is not LOG and get_ident() == self.thread:
                         self._shown = self._shown or kind
+                        if again:
+                            self._readings.append(_reading(original, args, kwargs))
                     return original(*args, **kwargs)
                 if (
                     is_compiling()
@@ -92,6 +97,7 @@ class Calls:
                 if of_torch(file) or (own and of_library(file)):
                     return original(*args, **kwargs)
                 self._outer, self._shown = kind, None
+                self._readings = []
                 before = 0.0 if lead is None else lead()
                 began = perf_counter()
                 try:
@@ -100,8 +106,13 @@ class Calls:
                     took = perf_counter() - began + before
                     self._outer = None
                 line = user_line(caller)._replace(inside=package_of(file))
+                if again:
+                    self._readings.append(_reading(original, args, kwargs))
                 if keep is None:
-                    self.add(self._seen.calls, (self._shown or kind, line), took)
+                    key = (self._shown or kind, line)
+                    self.add(self._seen.calls, key, took)
+                    if self._readings:
+                        self._seen.readings[key] = self._readings
                 else:
                     keep(line, took, result, args, kwargs)
                 return result
@@ -109,3 +120,8 @@ class Calls:
             return timed
 
         return make
+
+
+def _reading(function: Function, args: Arguments, kwargs: Names) -> Reading:
+    """The call, without the graph of its tensor."""
+    return Reading(function, (args[0].detach(), *args[1:]), kwargs)

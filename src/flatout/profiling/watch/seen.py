@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from flatout.profiling.user_lines import Line
 
@@ -25,6 +27,19 @@ class Copy:
     pinned: bool
     non_blocking: bool
     seconds: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A call that read a tensor; it can be made again."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def again(self) -> Any:
+        """What it gives."""
+        return self.function(*self.args, **self.kwargs)
 
 
 @dataclass
@@ -58,6 +73,7 @@ class Seen:
     Attributes:
         steps: the steps they lasted.
         calls: the seconds of each call, by what was called and where.
+        readings: what the last of these calls read, where that can be read again.
         copies: the copies between devices, by line.
         loaders: the DataLoaders, by line.
         kept: losses still alive with their graph steps after their backward, by the line of the backward.
@@ -66,6 +82,7 @@ class Seen:
 
     steps: int = 0
     calls: dict[tuple[str, Line], list[float]] = field(default_factory=dict)
+    readings: dict[tuple[str, Line], Sequence[Reading]] = field(default_factory=dict)
     copies: dict[Line, list[Copy]] = field(default_factory=dict)
     loaders: dict[Line, Loader] = field(default_factory=dict)
     kept: dict[Line, int] = field(default_factory=dict)

@@ -23,6 +23,7 @@ _READS: Final = {
     "__format__": "format",
     "__repr__": "print",
 }
+_LATER: Final = ("item", "tolist", "float", "format", "print")  # what a loop can as well read later
 # The size of the result is in the values: on a GPU the host waits for it.
 _MASKS: Final = ("nonzero", "masked_select", "argwhere", "unique", "unique_consecutive")
 # Random ones are not here: they must be made anew.
@@ -42,7 +43,7 @@ def watch_tensors(patches: Patches, calls: Calls, seen: Seen, in_model: Callable
 
     tensor = torch.Tensor
     for method, kind in _READS.items():
-        patches.wrap(tensor, method, calls.timed(kind))
+        patches.wrap(tensor, method, calls.timed(kind, again=kind in _LATER))
     for method in ("to", "cpu", "cuda"):
         patches.wrap(tensor, method, calls.timed("move", keep=_keep_copy(calls, seen, _from_first)))
     patches.wrap(tensor, "copy_", calls.timed("move", keep=_keep_copy(calls, seen, _into_first)))

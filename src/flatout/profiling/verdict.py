@@ -1,0 +1,55 @@
+"""What matters in a profile, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flatout.profiling.recorder import SETTLING, WARM_UP
+from flatout.profiling.rules.launch import launch_verdict
+
+_WORTH: Final = 0.05  # a gain, of the step, that is spoken of
+_UNSURE: Final = 0.1  # a cost, of the step, that is spoken of where the gain is not known
+_IN_WORDS: Final = {
+    "data": "waiting for data",
+    "forward": "in forward",
+    "backward": "in backward",
+    "optimizer": "in the optimizer",
+    "rest": "between the parts",
+}
+
+
+def verdict(seen: Mapping[str, Any]) -> str:
+    """What matters, in one sentence; there was a step at least."""
+    step = seen["us_per_step"]
+    if step is None:
+        return f"Too few steps to measure: {seen['steps']}, and {WARM_UP + SETTLING + 1} are the least."
+    shown = f"a step takes {step:,.0f} µs"
+    if said := launch_verdict(seen["findings"], seen.get("split")):
+        return f"{said}: {shown}; what can go of it is not known from here."
+    for one in seen["findings"]:
+        gain = one["gain_ms"]
+        if gain is not None and 1e3 * gain >= _WORTH * step:
+            return (
+                f"{_capital(one['what'])} ({one['file']}:{one['line']}) costs {100 * one['share']:.0f} % of "
+                f"the time: {shown}, and about {1e3 * gain:,.0f} µs of it can go."
+            )
+    for one in seen["findings"]:
+        # One without even a bound is no cost: a batch that is too small. Of starting work see above.
+        bounded = (
+            one["gain_ms"] is None and one["gain_high"] is not None and one.get("kind") != "launch-bound"
+        )
+        if bounded and (one["share"] or 0.0) >= _UNSURE:
+            return (
+                f"{_capital(one['what'])} ({one['file']}:{one['line']}) takes {100 * one['share']:.0f} % of "
+                f"the time ({shown}); how much of it can go is not known from here."
+            )
+    part, largest = max(seen["breakdown"].items(), key=lambda item: float(item[1]["us"]))
+    most = f"{_capital(shown)}, {100 * largest['share']:.0f} % of it {_IN_WORDS[part]}"
+    if not seen["windows"]["lines"]:
+        return f"{most}; the script ended before its lines were looked at."
+    return f"{most}; no line was found whose fix is sure to save 5 %."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
