@@ -55,8 +55,8 @@ format: $(VENV)/.dev  ## put the code in its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench  ## measure everything in docs/benchmarks.md on this machine and write it there
-	$(BIN)/python benchmarks/run.py --into docs/benchmarks.md
+bench: $(VENV)/.bench  ## measure all speeds in the docs on this machine and write them there
+	$(BIN)/python benchmarks/run.py --into docs
 
 clean:  ## delete what was installed and built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

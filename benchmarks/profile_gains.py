@@ -1,8 +1,8 @@
 """Do the gains that `flatout profile` predicts come true? One fault after another is planted in a script.
 
-python benchmarks/profile_gains.py                            prints the table
-python benchmarks/profile_gains.py --into docs/profiling.md   and puts it where that page has marks for it
-python benchmarks/profile_gains.py print format --rounds 3    these kinds only
+python benchmarks/profile_gains.py
+python benchmarks/profile_gains.py --quick          two rounds, for a look
+python benchmarks/profile_gains.py print format     these kinds only
 
 For each fault, `flatout profile` runs the faulty script and predicts the gain. Then the faulty script and the
 fixed one run turn by turn, without flatout, each in a process of its own, and time their steps by themselves.
@@ -23,30 +23,25 @@ from typing import Any
 
 from faults import FAULTS, Fault
 from machine import machine
-from run import replaced
 from timing import quartiles
 
 _NEAR = 0.25
-_MARK = "profile_gains"
 
 
 def main() -> None:
     """Profile, then measure, fault by fault."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="*", help=f"of {', '.join(fault.kind for fault in FAULTS)}; none: all")
-    parser.add_argument("--rounds", type=int, default=5, help="how often both scripts are run")
-    parser.add_argument("--into", type=Path, help="a page with marks for the table")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
     asked = parser.parse_args()
+    rounds = 2 if asked.quick else 7
     rows = []
     with tempfile.TemporaryDirectory(prefix="flatout-gains-") as folder:
         for fault in FAULTS:
             if not asked.kinds or fault.kind in asked.kinds:
-                rows.append(measured(fault, Path(folder), asked.rounds))
-                print(shown(rows[-1]), flush=True)
-    text = table(rows, asked.rounds)
-    print(f"\n{text}\n")
-    if asked.into:
-        asked.into.write_text(replaced(asked.into.read_text(), _MARK, text))
+                rows.append(measured(fault, Path(folder), rounds))
+                print(shown(rows[-1]), file=sys.stderr, flush=True)
+    print(f"{table(rows, rounds)}\n")
     print(json.dumps(rows))
 
 

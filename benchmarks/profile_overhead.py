@@ -5,7 +5,10 @@ a millisecond. The ways take turns, a block of steps each; a block counts by its
 the difference to the mean of the blocks without flatout before and after. The goal is at most 2 % of a step
 of a millisecond, 20 µs, after the windows.
 
-Prints Markdown, and ends with one line of JSON; `--into docs/profiling.md` puts the table there.
+python benchmarks/profile_overhead.py
+python benchmarks/profile_overhead.py --quick    fewer rounds, for a look
+
+Prints Markdown, and ends with one line of JSON.
 """
 
 from __future__ import annotations
@@ -13,13 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
 
 import torch
 from machine import machine
-from run import replaced
 from timing import quartiles
 from torch import nn
 
@@ -33,14 +34,13 @@ SETTLED = 12  # steps before them: Python specialises its code anew when functio
 def main() -> None:
     """Measure both steps and print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--into", type=Path, help="a page with a mark for the table")
-    asked = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
+    rounds = 20 if parser.parse_args().quick else 300
     torch.set_num_threads(1)
-    rows = [measured(name, step, asked.rounds) for name, step in steps()]
+    rows = [measured(name, step, rounds) for name, step in steps()]
     table = "\n".join(
         [
-            f"{machine(1)} Medians of {asked.rounds} rounds, with quartiles.",
+            f"{machine(1)} Medians of {rounds} rounds, with quartiles.",
             "",
             "| a step of | without flatout | after the windows | in the bare window |",
             "|---|---|---|---|",
@@ -48,8 +48,6 @@ def main() -> None:
         ]
     )
     print(table)
-    if asked.into:
-        asked.into.write_text(replaced(asked.into.read_text(), "profile_overhead", table))
     print(json.dumps(rows))
 
 

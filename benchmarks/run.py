@@ -1,8 +1,8 @@
-"""Everything docs/benchmarks.md shows, measured on this machine, one process after the other.
+"""All speeds that the docs show, measured on this machine, one process after the other.
 
-python benchmarks/run.py                             prints the tables
-python benchmarks/run.py --into docs/benchmarks.md   and puts them where that page has marks for them
-python benchmarks/run.py peers_table --quick         this part only, fewer and shorter rounds
+python benchmarks/run.py                            prints the tables
+python benchmarks/run.py --into docs                and puts them where its pages have marks for them
+python benchmarks/run.py peers_table --quick        this part only, fewer and shorter rounds
 
 Prints Markdown, and ends with one line of JSON.
 """
@@ -16,12 +16,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What is called for each part; the peers on one thread, and on all cores.
+# The page that shows each part, and what is called for it; the peers on one thread, and on all cores.
 PARTS = {
-    "peers_table": ["peers_table.py"],
-    "peers_on_all_cores": ["peers_table.py", "--threads", str(os.cpu_count())],
-    "whole_training": ["whole_training.py"],
-    "eager_plan": ["eager_plan.py"],
+    "peers_table": ("benchmarks.md", ["peers_table.py"]),
+    "peers_on_all_cores": ("benchmarks.md", ["peers_table.py", "--threads", str(os.cpu_count())]),
+    "whole_training": ("benchmarks.md", ["whole_training.py"]),
+    "eager_plan": ("benchmarks.md", ["eager_plan.py"]),
+    "profile_overhead": ("profiling.md", ["profile_overhead.py"]),
+    "profile_gains": ("profiling.md", ["profile_gains.py"]),
 }
 
 
@@ -30,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, for a look")
-    parser.add_argument("--into", type=Path, help="a page with a mark for each part")
+    parser.add_argument("--into", type=Path, help="the folder of the pages, with a mark for each part")
     asked = parser.parse_args()
     if unknown := [part for part in asked.parts if part not in PARTS]:
         parser.error(f"no such part: {unknown}; there are {', '.join(PARTS)}")
@@ -41,13 +43,14 @@ def main() -> None:
         tables, documents[part] = measured(part, asked.quick)
         print(f"{tables}\n", flush=True)
         if asked.into:
-            asked.into.write_text(replaced(asked.into.read_text(), part, tables))
+            page = asked.into / PARTS[part][0]
+            page.write_text(replaced(page.read_text(), part, tables))
     print(json.dumps(documents))
 
 
 def measured(part: str, quick: bool) -> tuple[str, object]:
     """The tables of a part in Markdown, and its JSON."""
-    script, *options = PARTS[part]
+    _, (script, *options) = PARTS[part]
     call = [sys.executable, str(Path(__file__).with_name(script)), *options, *["--quick"][:quick]]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     text = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout

@@ -10,14 +10,16 @@ from torch import nn
 
 from flatout.profiling.evidence import AbstainError, Evidence
 from flatout.profiling.lines import Seen
-from flatout.profiling.rules import findings
+from flatout.profiling.rules import findings, reads
 from flatout.profiling.stamps import StepTime
 from flatout.profiling.subject import SubjectWindow
 from flatout.profiling.trials import arithmetic, open_files, places, setup
 from flatout.profiling.trials.experiments import NO_SUBJECT, run_trials
 from flatout.profiling.trials.pairs import compare
+from flatout.profiling.trials.readings import costly
 from flatout.profiling.trials.setup import Setup
 from flatout.profiling.user_lines import Line
+from flatout.profiling.watch.reading import Reading
 
 
 class Clock:
@@ -164,6 +166,59 @@ def test_inputs_and_outputs_of_every_form(model, args, kwargs, loss):
     assert {"fused", "foreach", "no-grad"} <= set(trials.measured)
     assert trials.sizes is not None
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_a_read_costs_the_rest_of_a_step_is_added_to_it(times):
+    clock, cold = Clock(1e-6), []
+    numbers = torch.arange(6.0).reshape(2, 3).t()[1:]
+
+    def forward(x):
+        took = 2.0 + 0.25 * len(cold)
+        cold.clear()
+        return took
+
+    def read(tensor, *, precision):
+        assert precision == 3 and torch.equal(tensor, numbers)
+        clock.now += 7.0  # its own time is in the step's already
+        cold.append(tensor)
+
+    subject = training(Timed(clock, forward), torch.ones(1, 4))
+    line = Line("train.py", 7)
+    seen = Seen(
+        steps=10,
+        calls={("tolist", line): [1.0] * (10 * times), ("tensor", line): [1.0] * 10},
+        readings={("tolist", line): [Reading.of(read, (numbers,), {"precision": 3})]},
+    )
+    bare = StepTime(total=8.0, data=0.0, forward=4.0, backward=0.0, optimizer=0.0)
+    evidence = Evidence([bare] * 5, seen, "cpu", subject=subject)
+    trials = run_trials(subject, seconds=1e6, cpus=1, also=costly(evidence), clock=clock)
+    assert trials.measured["tolist at train.py:7"].gain_s == pytest.approx(0.25 * times, abs=1e-3)
+    alone, beside = (
+        next(one for one in reads.find(each) if one.kind == "tolist")
+        for each in (evidence, replace(evidence, trials=trials))
+    )
+    assert alone.ms_per_step == 1e3 * times and alone.gain_ms == 990 * times  # read every 100 steps
+    scale = 4.0 / (2.0 + 0.25 * times)  # the script takes longer than its copy
+    assert beside.gain_ms == pytest.approx(990 * times * (1 + 0.25 * scale), rel=1e-3)
+    assert beside.gain_low <= beside.gain_ms <= beside.gain_high
+
+
+def test_cheap_reads_and_those_of_tensors_of_another_kind_are_not_made_again():
+    line = Line("train.py", 7)
+    here = {("tolist", line): [1e-3] * 10}
+    bare = StepTime(total=4.0, data=0.0, forward=4.0, backward=0.0, optimizer=0.0)
+    reading = Reading.of(torch.Tensor.tolist, (torch.ones(3),), {})
+    cheap = Seen(steps=10, calls=here, readings={("tolist", line): [reading]})
+    assert not costly(Evidence([bare] * 5, cheap, "cpu"))
+    dear = replace(cheap, calls={("tolist", line): [1.0] * 10})
+    assert list(costly(Evidence([bare] * 5, dear, "cpu"))) == ["tolist at train.py:7"]
+    assert not costly(Evidence([bare] * 5, dear, "cuda"))
+    for other in (torch.ones(3, device="meta"), torch.ones(3).to_sparse(), torch.masked.MaskedTensor):
+        assert Reading.of(torch.Tensor.tolist, (other,), {}) is None
+    graph = torch.ones(3, requires_grad=True) * 2
+    again = Reading.of(torch.Tensor.tolist, (graph,), {}).again()
+    assert again() == [2.0] * 3 and again.args[0].grad_fn is None
 
 
 FAULTS = {

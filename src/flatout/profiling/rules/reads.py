@@ -26,7 +26,7 @@ _SHOW_CODE: Final = "if step % 100 == 0: ..."
 READS: Final = {
     "item": (".item()", _LATER, _LATER_CODE, True),
     "float": ("float(tensor)", _LATER, _LATER_CODE, True),
-    "tolist": (".tolist()", _LATER.replace("loss", "it"), _LATER_CODE.replace("loss", "it"), True),
+    "tolist": (".tolist()", "read it every 100 steps, or keep the tensors and join them", _SHOW_CODE, True),
     "format": ("a tensor in a string", _SHOW, _SHOW_CODE, True),
     "print": ("print(tensor)", _SHOW, _SHOW_CODE, True),
     "int": ("int(tensor)", "compute with the tensor instead of its number", "", False),

@@ -7,14 +7,13 @@ objects that have to be freed. Neither is in the time of the call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.trials.setup import Setup
 from flatout.profiling.trials.trial import Trial, read_name
-from flatout.profiling.watch.seen import Reading
+from flatout.profiling.watch.reading import Reading
 
 _MOST: Final = 3  # reads
 _WORTH: Final = 0.05  # of a step
@@ -29,22 +28,16 @@ def costly(evidence: Evidence) -> Mapping[str, Callable[[Setup], Trial]]:
     for key, readings in evidence.seen.readings.items():
         cost = evidence.cost(evidence.seen.calls.get(key, ()))
         if cost is not None and cost.seconds >= _WORTH * evidence.step_s and round(cost.count):
-            costs[key] = cost.seconds, _Reads(readings, min(_TIMES, round(cost.count)))
-    chosen = sorted(costs.items(), key=lambda item: -item[1][0])[:_MOST]
-    return {read_name(*key): partial(_beside, reads=reads) for key, (_, reads) in chosen}
+            times = min(_TIMES, round(cost.count))
+            costs[cost.seconds] = read_name(*key), partial(_beside, readings=readings, times=times)
+    return dict(costs[seconds] for seconds in sorted(costs, reverse=True)[:_MOST])
 
 
-@dataclass(frozen=True)
-class _Reads:
-    """What a step reads at a line: these, so many times."""
-
-    readings: Sequence[Reading]
-    times: int
-
-    def __call__(self) -> list[Any]:
-        return [reading.again() for _ in range(self.times) for reading in self.readings]
-
-
-def _beside(setup: Setup, reads: _Reads) -> Trial:
+def _beside(setup: Setup, readings: Sequence[Reading], times: int) -> Trial:
     """The step beside the reads and alone; the time of the reads themselves is in neither."""
-    return setup.trial(setup.base.under(between=reads), setup.base, "")
+    calls = [reading.again() for reading in readings] * times
+
+    def read() -> list[Any]:
+        return [call() for call in calls]
+
+    return setup.trial(setup.base.under(between=read), setup.base, "")

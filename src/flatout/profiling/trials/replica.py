@@ -46,7 +46,7 @@ class Replica:
         set_to_none: of `zero_grad`.
         trains: whether a step goes beyond forward.
         grad: whether forward keeps what a gradient needs.
-        between: what the script does between two steps, in no part of them; what it gives lives for a step.
+        between: what the script does between two steps, in no part of them; what it gave is freed in a step.
 
     Raises:
         AbstainError: there can be no copy.
@@ -67,7 +67,6 @@ class Replica:
         self.autocast, self.set_to_none = subject.autocast, True
         self.trains, self.grad = subject.trains, subject.grad
         self.between: Callable[[], Any] | None = None
-        self._given: Any = None
         self._inputs: tuple[tuple[Any, ...], dict[str, Any]]
         self.model, self._inputs = _copies(subject)
         with within():
@@ -126,8 +125,9 @@ class Replica:
 
     def _step(self) -> None:
         clock = self._clock
+        given = None if self.between is None else self.between()
         began = clock()
-        self._given = None
+        del given
         if self.trains:
             self._zero()
         stamp = clock()
@@ -143,8 +143,6 @@ class Replica:
         if self.optimizer is not None:
             self.optimizer.step()
         self._stamps.append((zero, forward, backward, clock() - stamp))
-        if self.between is not None:
-            self._given = self.between()
 
     def _zero(self) -> None:
         (self.model if self.optimizer is None else self.optimizer).zero_grad(set_to_none=self.set_to_none)

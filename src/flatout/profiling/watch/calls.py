@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from flatout.profiling.patches import Function
 from flatout.profiling.user_lines import Line, of_library, of_torch, package_of, user_line
-from flatout.profiling.watch.seen import Reading, Seen
+from flatout.profiling.watch.reading import Reading
+from flatout.profiling.watch.seen import Seen
 
 LOG: Final = "log"
 
@@ -35,7 +36,7 @@ class Calls:
         self._seen = seen
         self._outer: str | None = None  # the kind of the call that runs
         self._shown: str | None = None  # how it shows a tensor, where it logs
-        self._readings: list[Reading] = []  # in this call
+        self._readings: list[Reading | None] = []  # in this call
         self._now: list[tuple[dict[Any, list[Any]], Any, Any]] = []
 
     def end_step(self) -> None:
@@ -84,7 +85,7 @@ class Calls:
                     if self._outer is LOG and kind is not LOG and get_ident() == self.thread:
                         self._shown = self._shown or kind
                         if again:
-                            self._readings.append(_reading(original, args, kwargs))
+                            self._readings.append(Reading.of(original, args, kwargs))
                     return original(*args, **kwargs)
                 if (
                     is_compiling()
@@ -107,12 +108,12 @@ class Calls:
                     self._outer = None
                 line = user_line(caller)._replace(inside=package_of(file))
                 if again:
-                    self._readings.append(_reading(original, args, kwargs))
+                    self._readings.append(Reading.of(original, args, kwargs))
                 if keep is None:
                     key = (self._shown or kind, line)
                     self.add(self._seen.calls, key, took)
-                    if self._readings:
-                        self._seen.readings[key] = self._readings
+                    if readings := [one for one in self._readings if one is not None]:
+                        self._seen.readings[key] = readings
                 else:
                     keep(line, took, result, args, kwargs)
                 return result
@@ -120,8 +121,3 @@ class Calls:
             return timed
 
         return make
-
-
-def _reading(function: Function, args: Arguments, kwargs: Names) -> Reading:
-    """The call, without the graph of its tensor."""
-    return Reading(function, (args[0].detach(), *args[1:]), kwargs)

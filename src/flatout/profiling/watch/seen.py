@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from flatout.profiling.user_lines import Line
+from flatout.profiling.watch.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,6 @@ class Copy:
     pinned: bool
     non_blocking: bool
     seconds: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A call that read a tensor; it can be made again."""
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-    def again(self) -> Any:
-        """What it gives."""
-        return self.function(*self.args, **self.kwargs)
 
 
 @dataclass
