@@ -45,6 +45,7 @@ class Lines:
         import torch
 
         self._thread = self._calls.thread = self._losses.thread = self._loaders.thread = thread
+        self._calls.prepare()
         watch_tensors(self._patches, self._calls, self.seen, lambda: self._in_model)
         watch_output(self._patches, self._calls)
         self._losses.watch(self._patches)

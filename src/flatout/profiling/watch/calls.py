@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from threading import get_ident
@@ -14,6 +15,7 @@ from flatout.profiling.watch.reading import Reading
 from flatout.profiling.watch.seen import Seen
 
 LOG: Final = "log"
+_BLOCKS, _CALLS = 5, 50  # to time a call that does nothing
 
 Arguments = tuple[Any, ...]
 Names = dict[str, Any]
@@ -36,8 +38,23 @@ class Calls:
         self._seen = seen
         self._outer: str | None = None  # the kind of the call that runs
         self._shown: str | None = None  # how it shows a tensor, where it logs
-        self._readings: list[Reading | None] = []  # in this call
+        self._read: list[tuple[Function, Arguments, Names]] = []  # what this call has read
+        self._inner = 0  # calls within this call that are wrapped, too
+        self._pass_s = 0.0  # what each of them takes longer for it
         self._now: list[tuple[dict[Any, list[Any]], Any, Any]] = []
+
+    def prepare(self) -> None:
+        """Measure what a call within another one takes longer for being wrapped."""
+
+        def nothing(tensor: Any) -> None:
+            pass
+
+        wrapped = self.timed("nothing")(nothing)
+        self._outer = "nothing"
+        try:
+            self._pass_s = max(0.0, _seconds(wrapped) - _seconds(nothing))
+        finally:
+            self._outer = None
 
     def end_step(self) -> None:
         """The calls since the last one belong to the step that has ended."""
@@ -52,6 +69,17 @@ class Calls:
     def add(self, where: dict[Any, list[Any]], key: Any, value: Any) -> None:
         """Something of the step that runs, for one of the dictionaries of `seen`."""
         self._now.append((where, key, value))
+
+    def _show(self, kind: str, original: Function, args: Arguments, kwargs: Names, again: bool) -> Any:
+        """A call that shows a tensor within one that logs."""
+        self._shown = self._shown or kind
+        if again:
+            self._read.append((original, args, kwargs))
+        self._outer = kind
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self._outer = LOG
 
     def timed(
         self,
@@ -83,9 +111,8 @@ class Calls:
             def timed(*args: Any, **kwargs: Any) -> Any:
                 if self._outer is not None:
                     if self._outer is LOG and kind is not LOG and get_ident() == self.thread:
-                        self._shown = self._shown or kind
-                        if again:
-                            self._readings.append(Reading.of(original, args, kwargs))
+                        return self._show(kind, original, args, kwargs, again)
+                    self._inner += 1
                     return original(*args, **kwargs)
                 if (
                     is_compiling()
@@ -98,21 +125,23 @@ class Calls:
                 if of_torch(file) or (own and of_library(file)):
                     return original(*args, **kwargs)
                 self._outer, self._shown = kind, None
-                self._readings = []
+                self._read, self._inner = [], 0
                 before = 0.0 if lead is None else lead()
                 began = perf_counter()
                 try:
                     result = original(*args, **kwargs)
                 finally:
-                    took = perf_counter() - began + before
+                    took = perf_counter() - began + before - self._inner * self._pass_s
                     self._outer = None
                 line = user_line(caller)._replace(inside=package_of(file))
                 if again:
-                    self._readings.append(Reading.of(original, args, kwargs))
+                    self._read.append((original, args, kwargs))
                 if keep is None:
                     key = (self._shown or kind, line)
                     self.add(self._seen.calls, key, took)
-                    if readings := [one for one in self._readings if one is not None]:
+                    readings = [one for one in (Reading.of(*call) for call in self._read) if one is not None]
+                    self._read = []
+                    if readings:
                         self._seen.readings[key] = readings
                 else:
                     keep(line, took, result, args, kwargs)
@@ -121,3 +150,14 @@ class Calls:
             return timed
 
         return make
+
+
+def _seconds(function: Callable[[Any], Any]) -> float:
+    """What a call takes, at best."""
+    best = math.inf
+    for _ in range(_BLOCKS):
+        began = perf_counter()
+        for _ in range(_CALLS):
+            function(None)
+        best = min(best, perf_counter() - began)
+    return best / _CALLS

@@ -1,0 +1,62 @@
+"""The window of lines: what it keeps of the calls of a line."""
+
+from threading import get_ident
+
+import pytest
+import torch
+
+from flatout.profiling.lines import Lines
+from flatout.profiling.watch.passes import Passes
+
+
+@pytest.fixture
+def lines():
+    window = Lines(Passes())
+    window.install(get_ident())
+    try:
+        yield window
+    finally:
+        window.remove()
+
+
+def seen(window, call):
+    """The kind, the seconds and the readings of the one call that is seen."""
+    window.begin()
+    call(SHOWN)
+    window.end(1.0, settled=True)
+    (((kind, line), (seconds,)),) = window.seen.calls.items()
+    return kind, seconds, window.seen.readings.get((kind, line), [])
+
+
+SHOWN = torch.arange(3.0)
+WAYS = {
+    "item": (lambda t: t[1].item(), [1.0]),
+    "tolist": (lambda t: t.tolist(), [[0.0, 1.0, 2.0]]),
+    "format": (lambda t: f"{t[2]:.1f}", ["2.0"]),
+    "print": (lambda t: print(t, torch.ones(1)), ["tensor([0., 1., 2.])", "tensor([1.])"]),
+    "numpy": (lambda t: t.numpy(), []),
+    "log": (lambda t: print("nothing of a tensor"), []),
+}
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_what_a_call_read_can_be_read_again_but_not_what_it_reads_within(lines, kind):
+    call, again = WAYS[kind]
+    found, _, readings = seen(lines, call)
+    assert found == kind
+    lines.remove()
+    assert [reading.again()() for reading in readings] == again
+
+
+def test_what_watching_adds_within_a_call_is_taken_from_its_time(lines):
+    lines._calls._pass_s = -1000.0  # as if each wrapped call within took so much less
+    _, seconds, _ = seen(lines, print)
+    within = lines._calls._inner
+    assert within > 3 and 1000 * within <= seconds < 1000 * within + 10
+
+
+def test_a_call_within_another_takes_longer_for_being_watched():
+    window = Lines(Passes())
+    window._calls.prepare()
+    assert 0 <= window._calls._pass_s < 1e-4
+    assert window._calls._outer is None
