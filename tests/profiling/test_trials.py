@@ -308,7 +308,7 @@ def test_a_batch_that_is_too_small_and_one_that_is_not(sample, small):
         assert sorted(trials.sizes.step_s) == [2, 4, 8, 16, 32]
         assert trials.sizes.fixed_s == pytest.approx(2.0)
         assert trials.sizes.crossover == pytest.approx(200)
-        assert "260 ms, and 72.5 ms at 32" in kinds["batch"].fix
+        assert "260 ms, and 72.5 ms in batches of 32; from 200 on" in kinds["batch"].fix
         assert kinds["batch"].gain_ms is None
 
 

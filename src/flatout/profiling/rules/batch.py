@@ -24,7 +24,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     line = subject.data_line or subject.line
     largest = max(sizes.step_s)
     now, then = (text.seconds(sizes.step_s[size] / size) for size in (sizes.size, largest))
-    half = "" if sizes.crossover is None else f"; half of a step is fixed at {sizes.crossover:,.0f}"
+    half = "" if sizes.crossover is None else f"; from {sizes.crossover:,.0f} on most of a step is their work"
     yield Finding(
         kind="batch",
         file=line.file,
@@ -33,7 +33,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         count=1.0,
         ms_per_step=1e3 * min(sizes.fixed_share * evidence.step_s, sizes.fixed_s),
         share=min(sizes.fixed_share, sizes.fixed_s / evidence.step_s),
-        fix=f"larger batches: a sample takes {now}, and {then} at {largest:,}{half}; training changes",
+        fix=f"larger batches: a sample takes {now}, and {then} in batches of {largest:,}{half}; training changes",
         code="",
         gain_ms=None,
         gain_low=None,
