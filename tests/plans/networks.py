@@ -25,6 +25,8 @@ ACTIVATIONS = [
 ]  # fmt: skip
 NORMS = [None, None, None, nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm]
 
+# With a small eps a gradient whose parts cancel but for their last digit is divided by itself: a sum in another
+# order then moves a parameter as far as any other gradient does.
 OPTIMIZERS = {
     "sgd": partial(optim.SGD, lr=0.05),
     "momentum": partial(optim.SGD, lr=0.05, momentum=0.9),
@@ -47,7 +49,7 @@ OPTIMIZERS = {
         optim.RAdam, lr=0.01, eps=1e-3, betas=(0.8, 0.9), weight_decay=0.1, decoupled_weight_decay=True
     ),
     "asgd": partial(optim.ASGD, lr=0.05, t0=5, weight_decay=0.01),
-    "adafactor": partial(optim.Adafactor, lr=0.05),
+    "adafactor": partial(optim.Adafactor, lr=0.05, eps=(1e-3, 1e-3)),
     "rprop": partial(optim.Rprop, lr=0.01),
 }
 
