@@ -25,8 +25,8 @@ ACTIVATIONS = [
 ]  # fmt: skip
 NORMS = [None, None, None, nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm]
 
-# With a small eps a gradient whose parts cancel but for their last digit is divided by itself: a sum in another
-# order then moves a parameter as far as any other gradient does.
+# With a small eps a gradient whose parts cancel but for their last digit is divided by itself: a sum in
+# another order then moves a parameter as far as any other gradient does.
 OPTIMIZERS = {
     "sgd": partial(optim.SGD, lr=0.05),
     "momentum": partial(optim.SGD, lr=0.05, momentum=0.9),

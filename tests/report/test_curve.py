@@ -17,13 +17,13 @@ SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 def figures(monkeypatch):
     """The figures that are saved."""
     saved: list[Figure] = []
-    save = curve._save
+    save = curve.save
 
     def keep(figure, path):
         saved.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(curve, "_save", keep)
+    monkeypatch.setattr(curve, "save", keep)
     return saved
 
 

@@ -190,7 +190,7 @@ def _check_picture(picture: Path | None) -> None:
     if picture is None:
         return
     from flatout.errors import LabError
-    from flatout.report.curve import check_picture
+    from flatout.report.picture import check_picture
 
     try:
         check_picture(picture)

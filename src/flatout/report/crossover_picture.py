@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from flatout.report import text
-from flatout.report.curve import check_picture
+from flatout.report.picture import (
+    BLUE,
+    GREEN,
+    INK,
+    QUIET,
+    VERMILION,
+    blank,
+    check_picture,
+    plain,
+    save,
+    write_footnote,
+    write_heading,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours of Okabe and Ito, which people with any colour vision can tell apart.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#00795A", "#AA4499")
-_INK: Final = "#222222"
-_QUIET: Final = "#6B6B6B"
+_COLOURS: Final = (BLUE, VERMILION, GREEN, "#AA4499")
 
 # The layout, in inches.
 _WIDTH: Final = 10.0
@@ -42,17 +51,13 @@ def plot_crossover(path: str | os.PathLike[str], seen: dict[str, Any]) -> Path:
     Raises:
         ValueError: the suffix names another format.
     """
-    from matplotlib.figure import Figure
-
     path = check_picture(path)
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=144, facecolor="white")
-    left = 0.25 / _WIDTH
-    figure.text(left, 1 - 0.42 / _HEIGHT, _title(seen), fontsize=14, weight="bold", color=_INK)
+    figure = blank(_WIDTH, _HEIGHT)
     subtitle = (
         "Time of a training step of a network 64 – width – width – 10, logarithmic. Points: medians and "
         "quartiles. Dotted: the fixed cost and the work of eager."
     )
-    figure.text(left, 1 - 0.68 / _HEIGHT, subtitle, fontsize=9, color=_QUIET)
+    write_heading(figure, _title(seen), subtitle)
     sweeps = seen["sweeps"]
     width = (_WIDTH - _LEFT - _RIGHT - (len(sweeps) - 1) * _BETWEEN) / len(sweeps)
     lowest = min(min(curve["us"]) for sweep in sweeps for curve in sweep["curves"])
@@ -65,10 +70,8 @@ def plot_crossover(path: str | os.PathLike[str], seen: dict[str, Any]) -> Path:
         for colour, curve in zip(_COLOURS, sweep["curves"], strict=False):
             _draw(panel, sweep, curve, colour)
         _mark(panel, sweep)
-    figure.text(left, 0.2 / _HEIGHT, seen["measured_on"], fontsize=8, color=_QUIET)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    write_footnote(figure, seen["measured_on"])
+    return save(figure, path)
 
 
 def _title(seen: dict[str, Any]) -> str:
@@ -93,12 +96,7 @@ def _style(panel: Axes, sweep: dict[str, Any], limits: tuple[float, float]) -> N
     panel.set_ylim(*limits)
     first, last = sweep["sizes"][0], sweep["sizes"][-1]
     panel.set_xlim(first / 1.35, last * 1.35)
-    panel.set_facecolor("white")
-    panel.spines[["top", "right", "left"]].set_visible(False)
-    panel.spines["bottom"].set_color("#BBBBBB")
-    panel.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.tick_params(length=0, labelsize=9, labelcolor=_QUIET, which="both")
+    plain(panel, "y")
     panel.set_xticks(sweep["sizes"], [_tick(size) for size in sweep["sizes"]])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_locator(LogLocator(numticks=12))
@@ -111,7 +109,7 @@ def _style(panel: Axes, sweep: dict[str, Any], limits: tuple[float, float]) -> N
         xycoords="axes fraction",
         xytext=(0, 12),
         textcoords="offset points",
-        color=_INK,
+        color=INK,
         fontsize=10.5,
         weight="bold",
     )
@@ -163,7 +161,7 @@ def _mark(panel: Axes, sweep: dict[str, Any]) -> None:
     first, last = panel.get_xlim()
     for row, (size, words) in enumerate(sorted(marks, key=lambda mark: float(mark[0]["is"]))):
         panel.axvspan(size["low"] or first, size["high"] or last, color="#EBEBEB", zorder=0, linewidth=0)
-        panel.axvline(size["is"], color=_QUIET, linewidth=1.0, zorder=1)
+        panel.axvline(size["is"], color=QUIET, linewidth=1.0, zorder=1)
         on_the_left = size["is"] > np.sqrt(first * last)
         panel.annotate(
             words,
@@ -173,7 +171,7 @@ def _mark(panel: Axes, sweep: dict[str, Any]) -> None:
             textcoords="offset points",
             ha="right" if on_the_left else "left",
             va="top",
-            color=_INK,
+            color=INK,
             fontsize=8.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             zorder=6,

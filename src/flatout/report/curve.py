@@ -6,12 +6,25 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from flatout.report import text
+from flatout.report.picture import (
+    BLUE,
+    GREEN,
+    INK,
+    LINE,
+    QUIET,
+    VERMILION,
+    blank,
+    check_picture,
+    plain,
+    save,
+    write_heading,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,15 +33,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Points = Sequence[tuple[int, float]]  # (step, value)
 
-_FORMATS: Final = (".pdf", ".png", ".svg")
-
-# Blue, vermilion and green of Okabe and Ito, which people with any colour vision can tell apart.
-_TRAINING: Final = "#0072B2"
-_VALIDATION: Final = "#D55E00"
-_METRIC: Final = "#00795A"  # a little darker than theirs, so that text in it is easy to read
 _ALARM: Final = "#B00020"
-_INK: Final = "#222222"
-_QUIET: Final = "#6B6B6B"
 
 # The layout, in inches.
 _WIDTH: Final = 8.0
@@ -83,7 +88,7 @@ def plot_losses(
     named = {name: points for name, points in (metrics or {}).items() if len(points)}
 
     figure, panels = _layout(len(named), _TOP if subtitle else _TOP - 0.2)
-    _write_heading(figure, title, subtitle)
+    write_heading(figure, title, subtitle)
     _draw_loss(panels[0], values, validation)
     for panel, (name, points) in zip(panels[1:], named.items(), strict=True):
         _draw_metric(panel, name, points)
@@ -91,30 +96,15 @@ def plot_losses(
     for panel in panels:
         panel.set_xlim(0, last_step)
         panel.tick_params(labelbottom=panel is panels[-1])
-    panels[-1].set_xlabel("step", color=_QUIET, fontsize=9, loc="right", labelpad=2)
-    _save(figure, path)
-    return path
-
-
-def check_picture(path: str | os.PathLike[str]) -> Path:
-    """The file of a picture, if its name ends in a format there is.
-
-    Raises:
-        ValueError: its suffix names another format.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        found = f"{path.suffix!r}" if path.suffix else "no suffix"
-        raise ValueError(f"a picture's name must end in {', '.join(_FORMATS)}, but {path.name!r} has {found}")
+    panels[-1].set_xlabel("step", color=QUIET, fontsize=9, loc="right", labelpad=2)
+    save(figure, path)
     return path
 
 
 def _layout(number_of_metrics: int, top: float) -> tuple[Figure, list[Axes]]:
     """A figure with a large panel and, below it, a small one for each metric."""
-    from matplotlib.figure import Figure
-
     height = top + _LOSS_HEIGHT + number_of_metrics * (_BETWEEN + _METRIC_HEIGHT) + _BOTTOM
-    figure = Figure(figsize=(_WIDTH, height), dpi=144, facecolor="white")
+    figure = blank(_WIDTH, height)
     panels = []
     bottom = height - top
     for index in range(1 + number_of_metrics):
@@ -129,36 +119,10 @@ def _layout(number_of_metrics: int, top: float) -> tuple[Figure, list[Axes]]:
 def _style(panel: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    panel.set_facecolor("white")
-    panel.spines[["top", "right", "left"]].set_visible(False)
-    panel.spines["bottom"].set_color("#BBBBBB")
-    panel.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.tick_params(length=0, labelsize=9, labelcolor=_QUIET)
-    panel.tick_params(axis="x", length=3, color="#BBBBBB")
+    plain(panel, "y")
+    panel.tick_params(axis="x", length=3, color=LINE)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
-
-
-def _write_heading(figure: Figure, title: str, subtitle: str) -> None:
-    """Title and subtitle, as large as the width allows."""
-    _, height = figure.get_size_inches()
-    for words, from_top, size, color, weight in (
-        (title, 0.38, 14.0, _INK, "bold"),
-        (subtitle, 0.62, 10.0, _QUIET, "normal"),
-    ):
-        line = figure.text(
-            0.25 / _WIDTH,
-            1 - from_top / height,
-            words,
-            size=size,
-            color=color,
-            weight=weight,
-            family="sans-serif",
-            parse_math=False,
-        )
-        inches = line.get_window_extent().width / figure.dpi
-        line.set_fontsize(size * min(1.0, (_WIDTH - 0.5) / max(inches, 1e-9)))
 
 
 def _draw_loss(panel: Axes, losses: Floats, validation: Points) -> None:
@@ -169,22 +133,22 @@ def _draw_loss(panel: Axes, losses: Floats, validation: Points) -> None:
     panel.plot(
         steps,
         envelope,
-        color=_TRAINING,
+        color=BLUE,
         alpha=0.28 if window else 1.0,
         linewidth=0.8 if window else 1.8,
         marker="o" if few else None,
         markersize=4,
         clip_on=not few,  # a point on the edge is drawn whole
     )
-    labels = [(_last_finite(finite), "training", _TRAINING)]
+    labels = [(_last_finite(finite), "training", BLUE)]
     if window:
         middles, medians = _running_median(finite, window)
-        panel.plot(middles, medians, color=_TRAINING, linewidth=1.8)
-        labels = [(_last_finite(medians), f"training\n(median of\n{window:,} steps)", _TRAINING)]
+        panel.plot(middles, medians, color=BLUE, linewidth=1.8)
+        labels = [(_last_finite(medians), f"training\n(median of\n{window:,} steps)", BLUE)]
     if len(validation):
-        _draw_points(panel, validation, _VALIDATION)
+        _draw_points(panel, validation, VERMILION)
         checked = np.array([value for _, value in validation], dtype=np.float64)
-        labels.append((_last_finite(checked), f"validation {text.number(float(checked[-1]))}", _VALIDATION))
+        labels.append((_last_finite(checked), f"validation {text.number(float(checked[-1]))}", VERMILION))
         finite = np.concatenate([finite, checked])
     _scale_loss(panel, finite)
     _label_lines(panel, labels)
@@ -214,7 +178,7 @@ def _scale_loss(panel: Axes, values: Floats) -> None:
 def _draw_metric(panel: Axes, name: str, points: Points) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    _draw_points(panel, points, _METRIC)
+    _draw_points(panel, points, GREEN)
     _name_panel(panel, textwrap.shorten(name, 60, placeholder="…"))
     values = np.array([value for _, value in points], dtype=np.float64)
     panel.yaxis.set_major_locator(MaxNLocator(nbins=3))
@@ -222,7 +186,7 @@ def _draw_metric(panel: Axes, name: str, points: Points) -> None:
         FuncFormatter(lambda value, _: text.metric(name, value).replace(".0 %", " %"))
     )
     panel.margins(y=0.15)
-    _label_lines(panel, [(_last_finite(values), text.metric(name, float(values[-1])), _METRIC)])
+    _label_lines(panel, [(_last_finite(values), text.metric(name, float(values[-1])), GREEN)])
 
 
 def _draw_points(panel: Axes, points: Points, color: str) -> None:
@@ -239,7 +203,7 @@ def _name_panel(panel: Axes, name: str) -> None:
         xycoords="axes fraction",
         xytext=(-(_LEFT - 0.25) * 72, 7),  # points: flush with the title
         textcoords="offset points",
-        color=_INK,
+        color=INK,
         fontsize=9.5,
         parse_math=False,
     )
@@ -352,17 +316,3 @@ def _running_median(values: Floats, window: int) -> tuple[Floats, Floats]:
 def _last_finite(values: Floats) -> float:
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if finite.size else float("nan")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write to a temporary name first, so that nobody ever reads half a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    canvas: Any = FigureCanvasAgg(figure)
-    try:
-        canvas.print_figure(unfinished, format=path.suffix[1:].lower(), dpi=figure.dpi)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

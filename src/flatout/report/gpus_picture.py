@@ -10,21 +10,28 @@ from typing import TYPE_CHECKING, Final
 
 from flatout.gpus.card import Card
 from flatout.gpus.rank import REFERENCE, training_speed
+from flatout.report.picture import (
+    BLUE,
+    GREEN,
+    INK,
+    QUIET,
+    VERMILION,
+    blank,
+    check_picture,
+    save,
+    write_footnote,
+    write_heading,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FORMATS: Final = (".pdf", ".png", ".svg")
-
-# Colours of Okabe and Ito, which people with any colour vision can tell apart.
 _PANELS: Final = (
-    ("memory", "GB", "#0072B2"),
-    ("bandwidth", "GB/s", "#D55E00"),
-    ("matrix rate, FP16", "TFLOPS", "#00795A"),
-    (f"training, {REFERENCE} = 1", "×", "#222222"),
+    ("memory", "GB", BLUE),
+    ("bandwidth", "GB/s", VERMILION),
+    ("matrix rate, FP16", "TFLOPS", GREEN),
+    (f"training, {REFERENCE} = 1", "×", INK),
 )
-_INK: Final = "#222222"
-_QUIET: Final = "#6B6B6B"
 _TRACK: Final = "#F0F0F0"
 
 # The layout, in inches.
@@ -56,22 +63,15 @@ def plot_cards(path: str | os.PathLike[str], cards: Sequence[Card]) -> Path:
     >>> plot_cards("cards.png", compare("RTX 3090", "RTX 4090").cards)  # doctest: +SKIP
     PosixPath('cards.png')
     """
-    path = Path(path)
-    if path.suffix.lower() not in _FORMATS:
-        found = f"{path.suffix!r}" if path.suffix else "no suffix"
-        raise ValueError(f"a picture's name must end in {', '.join(_FORMATS)}, but {path.name!r} has {found}")
+    path = check_picture(path)
     if not cards:
         raise ValueError("there is no card to draw")
-    from matplotlib.figure import Figure
-
     height = _TOP + _ROW * len(cards) + _BOTTOM
-    figure = Figure(figsize=(_WIDTH, height), dpi=144, facecolor="white")
-    left = 0.3 / _WIDTH
-    figure.text(left, 1 - 0.38 / height, _title(cards), fontsize=14, weight="bold", color=_INK)
+    figure = blank(_WIDTH, height)
     subtitle = (
         "Figures of the makers, dense; matrix products of 16-bit numbers with sums in FP32. Longer is better."
     )
-    figure.text(left, 1 - 0.64 / height, subtitle, fontsize=9, color=_QUIET)
+    write_heading(figure, _title(cards), subtitle)
     width = (_WIDTH - _LEFT - _RIGHT - 3 * _BETWEEN) / 4
     columns = (
         [card.memory_gb for card in cards],
@@ -87,10 +87,8 @@ def plot_cards(path: str | os.PathLike[str], cards: Sequence[Card]) -> Path:
         _bars(panel, values, unit, colour)
         if index == 0:
             _names(panel, cards)
-    figure.text(left, 0.17 / height, _footnote(cards), fontsize=8, color=_QUIET)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    write_footnote(figure, _footnote(cards))
+    return save(figure, path)
 
 
 def _title(cards: Sequence[Card]) -> str:
@@ -109,7 +107,7 @@ def _bars(panel: Axes, values: Sequence[float | None], unit: str, colour: str) -
     panel.barh(rows, [value or 0.0 for value in values], height=0.62, color=colour)
     for row, value in enumerate(values):
         if value is None:
-            panel.text(largest * 0.03, row, "unknown", va="center", fontsize=9, color=_QUIET, style="italic")
+            panel.text(largest * 0.03, row, "unknown", va="center", fontsize=9, color=QUIET, style="italic")
             continue
         inside = value > 0.55 * largest
         panel.text(
@@ -119,7 +117,7 @@ def _bars(panel: Axes, values: Sequence[float | None], unit: str, colour: str) -
             va="center",
             ha="right" if inside else "left",
             fontsize=9,
-            color="white" if inside else _INK,
+            color="white" if inside else INK,
         )
     panel.set_xlim(0, largest)
     panel.set_ylim(len(values) - 0.5, -0.5)
@@ -143,9 +141,9 @@ def _names(panel: Axes, cards: Sequence[Card]) -> None:
         )
         name = card.short_name
         size = min(10.0, 10.0 * _LONGEST / len(name))
-        place(name, xytext=(-8, 1), va="bottom", fontsize=size, weight="bold", color=_INK)
+        place(name, xytext=(-8, 1), va="bottom", fontsize=size, weight="bold", color=INK)
         about = f"{card.architecture}, {card.release[:4]}"
-        place(about, xytext=(-8, 0), va="top", fontsize=8, color=_QUIET)
+        place(about, xytext=(-8, 0), va="top", fontsize=8, color=QUIET)
 
 
 def _footnote(cards: Sequence[Card]) -> str:

@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flatout.report.curve import check_picture
+from flatout.report.picture import (
+    BLUE,
+    INK,
+    LINE,
+    QUIET,
+    VERMILION,
+    blank,
+    check_picture,
+    plain,
+    save,
+    write_footnote,
+    write_heading,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours of Okabe and Ito, which people with any colour vision can tell apart.
-_RUNS: Final = "#0072B2"
-_REAL: Final = "#D55E00"
 _NOISE: Final = "#8A8A8A"
-_INK: Final = "#222222"
-_QUIET: Final = "#6B6B6B"
 
 # The layout, in inches.
 _WIDTH: Final = 10.0
@@ -46,15 +53,12 @@ def plot_logging(path: str | os.PathLike[str], seen: dict[str, Any]) -> Path:
     Raises:
         ValueError: the suffix names another format.
     """
-    from matplotlib.figure import Figure
-
     path = check_picture(path)
     devices = seen["devices"]
     rows = [len(one["rows"]) for one in devices]
     height = _TOP + _ROW * sum(rows) + _BETWEEN * (len(rows) - 1) + _BOTTOM
-    figure = Figure(figsize=(_WIDTH, height), dpi=144, facecolor="white")
-    left = 0.25 / _WIDTH
-    figure.text(left, 1 - 0.42 / height, seen["title"], fontsize=14, weight="bold", color=_INK)
+    figure = blank(_WIDTH, height)
+    write_heading(figure, seen["title"])
     width = (_WIDTH - _LEFT - _MIDDLE - _RIGHT) / 2
     top = height - _TOP
     for one in devices:
@@ -66,10 +70,8 @@ def plot_logging(path: str | os.PathLike[str], seen: dict[str, Any]) -> Path:
         _draw_runs(figure.add_axes(boxes[0]), one)
         _draw_differences(figure.add_axes(boxes[1]), one, seen["level"])
         top -= tall + _BETWEEN
-    figure.text(left, 0.2 / height, seen["measured_on"], fontsize=8, color=_QUIET)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    write_footnote(figure, seen["measured_on"])
+    return save(figure, path)
 
 
 def _draw_runs(panel: Axes, one: dict[str, Any]) -> None:
@@ -87,12 +89,12 @@ def _draw_runs(panel: Axes, one: dict[str, Any]) -> None:
         inside = runs[(runs >= least) & (runs <= most)]
         shown.append(inside)
         panel.plot(
-            inside, place + scatter.uniform(-0.24, 0.24, len(inside)), "o", color=_RUNS, alpha=0.3,
+            inside, place + scatter.uniform(-0.24, 0.24, len(inside)), "o", color=BLUE, alpha=0.3,
             markersize=4, markeredgewidth=0,
         )  # fmt: skip
         low, high = row["quartiles"]
-        panel.plot([low, high], [place, place], color=_RUNS, linewidth=4, solid_capstyle="butt", alpha=0.85)
-        panel.plot([row["us_per_epoch"]] * 2, [place - 0.28, place + 0.28], color=_INK, linewidth=2)
+        panel.plot([low, high], [place, place], color=BLUE, linewidth=4, solid_capstyle="butt", alpha=0.85)
+        panel.plot([row["us_per_epoch"]] * 2, [place - 0.28, place + 0.28], color=INK, linewidth=2)
         panel.annotate(
             _every(row["every"]),
             (0, place),
@@ -102,7 +104,7 @@ def _draw_runs(panel: Axes, one: dict[str, Any]) -> None:
             ha="right",
             va="center",
             fontsize=9.5,
-            color=_INK,
+            color=INK,
         )
     everything = np.concatenate(shown)
     room = 0.04 * np.ptp(everything)
@@ -115,12 +117,12 @@ def _draw_runs(panel: Axes, one: dict[str, Any]) -> None:
 def _draw_differences(panel: Axes, one: dict[str, Any], level: float) -> None:
     """How much longer than never, with the bounds between which it lies."""
     _style(panel, len(one["rows"]))
-    panel.axvline(0, color=_INK, linewidth=1.0, zorder=1)
+    panel.axvline(0, color=INK, linewidth=1.0, zorder=1)
     for place, row in enumerate(one["rows"]):
         against = row["against_never"]
         if against is None:
             continue
-        colour = _NOISE if row["only_noise"] else _REAL
+        colour = _NOISE if row["only_noise"] else VERMILION
         panel.plot([against["low"], against["high"]], [place, place], color=colour, linewidth=3)
         panel.plot(
             [against["us"]],
@@ -151,20 +153,16 @@ def _draw_differences(panel: Axes, one: dict[str, Any], level: float) -> None:
 
 
 def _style(panel: Axes, rows: int) -> None:
-    panel.set_facecolor("white")
+    plain(panel, "x")
+    panel.tick_params(axis="x", length=3, color=LINE)
     panel.set_ylim(rows - 0.5, -0.5)
     panel.set_yticks([])
-    panel.spines[["top", "right", "left"]].set_visible(False)
-    panel.spines["bottom"].set_color("#BBBBBB")
-    panel.grid(axis="x", color="#E6E6E6", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.tick_params(length=3, color="#BBBBBB", labelsize=9, labelcolor=_QUIET)
 
 
 def _name(panel: Axes, name: str, below: str) -> None:
     for words, up, size, colour, weight in (
-        (name, 19, 10.5, _INK, "bold"),
-        (below, 7, 8.5, _QUIET, "normal"),
+        (name, 19, 10.5, INK, "bold"),
+        (below, 7, 8.5, QUIET, "normal"),
     ):
         panel.annotate(
             words,

@@ -33,7 +33,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         count=1.0,
         ms_per_step=1e3 * min(sizes.fixed_share * evidence.step_s, sizes.fixed_s),
         share=min(sizes.fixed_share, sizes.fixed_s / evidence.step_s),
-        fix=f"larger batches: a sample takes {now}, and {then} in batches of {largest:,}{half}; training changes",
+        fix=f"larger batches: a sample takes {now}, and {then} in batches of {largest:,}{half}; "
+        "training changes",
         code="",
         gain_ms=None,
         gain_low=None,
