@@ -16,12 +16,9 @@ from typing import Any
 import torch
 
 from flatout.racing.trace_events import (
-    COPIES,
-    KERNELS,
-    correlation,
+    DeviceEvents,
     gaps,
     interval,
-    is_runtime,
     length,
     union,
     waits,
@@ -53,22 +50,20 @@ def parts_of(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     Raises:
         ValueError: the trace has no marked steps, or no work of a device.
     """
-    complete = [event for event in events if event.get("ph") == "X"]
-    window = next((interval(e) for e in complete if e.get("name") == _MARK and "gpu" not in e["cat"]), None)
-    calls = [event for event in complete if is_runtime(event)]
-    launched = {correlation(call): interval(call)[1] for call in calls if correlation(call) is not None}
-    kernels = [event for event in complete if event.get("cat") in KERNELS]
-    work = kernels + [event for event in complete if event.get("cat") in COPIES]
-    if window is None or not work:
+    events = list(events)
+    marked = (e for e in events if e.get("ph") == "X" and e.get("name") == _MARK and "gpu" not in e["cat"])
+    window = next(map(interval, marked), None)
+    device = DeviceEvents.of(events)
+    if window is None or not device.work:
         raise ValueError(
-            f"expected marked steps with device work in the trace, got {len(work)} pieces of work"
+            f"expected marked steps with device work in the trace, got {len(device.work)} pieces of work"
         )
-    computing = length(union(map(interval, kernels), window))
-    busy = length(union(map(interval, work), window))
-    waiting = union((interval(call) for call in calls if waits(call)), window)
-    parts = {"compute": computing, "transfer": busy - computing, "launch": 0.0, "sync": 0.0, "idle": 0.0}
-    for begin, end, following in gaps(work, window):
-        launch = end if following is None else launched.get(correlation(following), begin)
+    compute, transfer = device.busy(window)
+    waiting = union((interval(call) for call in device.calls if waits(call)), window)
+    parts = {"compute": compute, "transfer": transfer, "launch": 0.0, "sync": 0.0, "idle": 0.0}
+    for begin, end, following in gaps(device.work, window):
+        call = device.launch_of(following)
+        launch = interval(call)[1] if call else begin if following else end
         ready = min(end, max(begin, launch))
         waited = length(union(waiting, (begin, ready)))
         parts["sync"] += waited

@@ -7,11 +7,12 @@ sides of one launch with the same `correlation`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-KERNELS: Final = ("kernel", "gpu_memset")
-COPIES: Final = ("gpu_memcpy",)
+_KERNELS: Final = ("kernel", "gpu_memset")
+_COPIES: Final = ("gpu_memcpy",)
 
 Interval = tuple[float, float]
 Event = Mapping[str, Any]
@@ -30,6 +31,42 @@ def correlation(event: Event) -> Any:
 def is_runtime(event: Event) -> bool:
     """Whether it is a call of the device's runtime, made on the host."""
     return str(event.get("cat")).endswith(("_runtime", "_driver"))
+
+
+@dataclass(frozen=True)
+class DeviceEvents:
+    """What a trace tells of a device.
+
+    Attributes:
+        calls: of the device's runtime, made on the host.
+        launched: the call that launched a piece of work, by their correlation.
+        kernels: that the device ran.
+        work: these, and copies.
+    """
+
+    calls: Sequence[Event]
+    launched: Mapping[Any, Event]
+    kernels: Sequence[Event]
+    work: Sequence[Event]
+
+    @staticmethod
+    def of(events: Iterable[Event]) -> DeviceEvents:
+        """Those among all events of a trace."""
+        complete = [event for event in events if event.get("ph") == "X"]
+        calls = [event for event in complete if is_runtime(event)]
+        launched = {correlation(call): call for call in calls if correlation(call) is not None}
+        kernels = [event for event in complete if event.get("cat") in _KERNELS]
+        copies = [event for event in complete if event.get("cat") in _COPIES]
+        return DeviceEvents(calls, launched, kernels, kernels + copies)
+
+    def launch_of(self, work: Event | None) -> Event | None:
+        """The call that launched a piece of work, or None."""
+        return None if work is None else self.launched.get(correlation(work))
+
+    def busy(self, window: Interval) -> tuple[float, float]:
+        """Microseconds of a window in which a kernel ran, and in which only a copy did."""
+        computing = length(union(map(interval, self.kernels), window))
+        return computing, length(union(map(interval, self.work), window)) - computing
 
 
 def waits(call: Event) -> bool:

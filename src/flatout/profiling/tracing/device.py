@@ -11,20 +11,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from flatout.profiling.tracing.host import COMPILED, DISPATCH, Host
 from flatout.racing.trace_events import (
-    COPIES,
-    KERNELS,
+    DeviceEvents,
     Event,
     Interval,
     correlation,
     gaps,
     interval,
-    is_runtime,
-    length,
-    union,
     waits,
 )
 
@@ -62,25 +58,20 @@ def device_of(events: Iterable[Event], hosts: Iterable[Host]) -> Device:
     Raises:
         NoWorkError: the trace shows none.
     """
-    complete = [event for event in events if event.get("ph") == "X"]
-    calls = [event for event in complete if is_runtime(event)]
-    launched = {correlation(call): call for call in calls if correlation(call) is not None}
-    kernels = [event for event in complete if event.get("cat") in KERNELS]
-    work = kernels + [event for event in complete if event.get("cat") in COPIES]
-    if not work:
+    seen = DeviceEvents.of(events)
+    if not seen.work:
         raise NoWorkError("the profiler saw no work of the GPU")
+    waiting = [interval(call) for call in seen.calls if waits(call)]
+    started = {correlation(event) for event in seen.work}
     device = Device()
     for host in hosts:
-        computing = length(union(map(interval, kernels), host.window))
-        device.parts["compute"] += computing
-        device.parts["copy"] += length(union(map(interval, work), host.window)) - computing
-        waiting = [interval(call) for call in calls if waits(call)]
-        for begin, end, following in gaps(work, host.window):
-            call = None if following is None else launched.get(correlation(following))
+        compute, copy = seen.busy(host.window)
+        add(device.parts, {"compute": compute, "copy": copy})
+        for begin, end, following in gaps(seen.work, host.window):
+            call = seen.launch_of(following)
             add(device.parts, _gap(host, (begin, end), call, waiting, before=following is not None))
-        _of_layers(device, host, work, launched)
-        inside = [call for call in calls if host.window[0] <= float(call["ts"]) < host.window[1]]
-        started = {correlation(event) for event in work}
+        _of_layers(device, host, seen)
+        inside = [call for call in seen.calls if host.window[0] <= float(call["ts"]) < host.window[1]]
         device.launches += sum(correlation(call) in started for call in inside)
         device.replays += sum("GraphLaunch" in str(call["name"]) for call in inside)
     return device
@@ -123,10 +114,10 @@ def _gap(
     return parts
 
 
-def _of_layers(device: Device, host: Host, work: Iterable[Event], launched: Mapping[Any, Event]) -> None:
+def _of_layers(device: Device, host: Host, seen: DeviceEvents) -> None:
     """Add the work to the layers that started it in this step."""
-    for event in work:
-        call = launched.get(correlation(event))
+    for event in seen.work:
+        call = seen.launch_of(event)
         if call is None or not host.window[0] <= float(call["ts"]) < host.window[1]:
             continue
         at = host.when(call["tid"], float(call["ts"]))
