@@ -9,6 +9,8 @@ import sys
 import pytest
 from launcher import launcher
 
+from flatout.profiling.finding import Finding
+from flatout.profiling.rules import _rank
 from flatout.profiling.verdict import verdict
 
 LOOP = """\
@@ -158,6 +160,7 @@ def test_a_loader_over_tensors_is_found_at_its_loop(tmp_path):
 def test_the_verdict_claims_no_gain_that_is_not_known():
     parts = {"data": {"us": 900.0, "share": 0.9}, "forward": {"us": 100.0, "share": 0.1}}
     wait = {
+        "kind": "data",
         "what": "waiting for a DataLoader",
         "file": "train.py",
         "line": 3,
@@ -177,6 +180,22 @@ def test_the_verdict_claims_no_gain_that_is_not_known():
     known = verdict(seen | {"findings": [wait | {"gain_ms": 0.5}]})
     assert "about 500 µs of it can go" in known
     assert "no line was found" in verdict(seen | {"findings": [wait | {"gain_ms": 0.01}]})
+    starts = wait | {"kind": "launch-bound", "line": 8}
+    seen["split"] = {"parts": {"compute": {"share": 0.04}}}
+    assert verdict(seen | {"findings": [starts, wait]}).startswith(
+        "90 % of a step starts work and 4 % does it (train.py:8)"
+    )
+    assert "(train.py:3)" in verdict(seen | {"findings": [wait, starts]})  # the first one listed
+
+
+def test_a_known_gain_comes_before_one_that_may_be_up_to_twice_as_large():
+    def one(kind, gain, high):
+        return Finding(kind, "train.py", 1, kind, 1.0, high, 0.5, "", "", gain, 0.0, high)
+
+    found = [one("data", 1.0, 1.0), one("item", None, 1.9), one("launch-bound", None, 2.1)]
+    assert [each.kind for each in sorted(found, key=_rank)] == ["launch-bound", "data", "item"]
+    wrong = one("train-mode", None, None)
+    assert sorted([*found, wrong], key=_rank)[0] is wrong
 
 
 def test_reads_of_every_kind_are_found_and_the_optimizers_own_are_not(tmp_path):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flatout.profiling.recorder import SETTLING, WARM_UP
-from flatout.profiling.rules.launch import launch_verdict
 
 _WORTH: Final = 0.05  # a gain, of the step, that is spoken of
 _UNSURE: Final = 0.1  # a cost, of the step, that is spoken of where the gain is not known
+_UNKNOWN: Final = "how much of it can go is not known from here."
 _IN_WORDS: Final = {
     "data": "waiting for data",
     "forward": "in forward",
@@ -20,30 +20,23 @@ _IN_WORDS: Final = {
 
 
 def verdict(seen: Mapping[str, Any]) -> str:
-    """What matters, in one sentence; there was a step at least."""
+    """What matters, in one sentence: the first finding that is worth it. There was a step at least."""
     step = seen["us_per_step"]
     if step is None:
         return f"Too few steps to measure: {seen['steps']}, and {WARM_UP + SETTLING + 1} are the least."
     shown = f"a step takes {step:,.0f} µs"
-    if said := launch_verdict(seen["findings"], seen.get("split")):
-        return f"{said}: {shown}; what can go of it is not known from here."
     for one in seen["findings"]:
-        gain = one["gain_ms"]
+        gain, where = one["gain_ms"], f"({one['file']}:{one['line']})"
+        share = f"{100 * (one['share'] or 0.0):.0f} %"
+        if one["kind"] == "launch-bound":
+            does = f"{100 * seen['split']['parts']['compute']['share']:.0f} % does it"
+            return f"{share} of a step starts work and {does} {where}: {shown}; {_UNKNOWN}"
         if gain is not None and 1e3 * gain >= _WORTH * step:
-            return (
-                f"{_capital(one['what'])} ({one['file']}:{one['line']}) costs {100 * one['share']:.0f} % of "
-                f"the time: {shown}, and about {1e3 * gain:,.0f} µs of it can go."
-            )
-    for one in seen["findings"]:
-        # One without even a bound is no cost: a batch that is too small. Of starting work see above.
-        bounded = (
-            one["gain_ms"] is None and one["gain_high"] is not None and one.get("kind") != "launch-bound"
-        )
-        if bounded and (one["share"] or 0.0) >= _UNSURE:
-            return (
-                f"{_capital(one['what'])} ({one['file']}:{one['line']}) takes {100 * one['share']:.0f} % of "
-                f"the time ({shown}); how much of it can go is not known from here."
-            )
+            costs = f"{_capital(one['what'])} {where} costs {share} of the time"
+            return f"{costs}: {shown}, and about {1e3 * gain:,.0f} µs of it can go."
+        # One without even a bound is no cost: a batch that is too small.
+        if gain is None and one["gain_high"] is not None and (one["share"] or 0.0) >= _UNSURE:
+            return f"{_capital(one['what'])} {where} takes {share} of the time ({shown}); {_UNKNOWN}"
     part, largest = max(seen["breakdown"].items(), key=lambda item: float(item[1]["us"]))
     most = f"{_capital(shown)}, {100 * largest['share']:.0f} % of it {_IN_WORDS[part]}"
     if not seen["windows"]["lines"]:

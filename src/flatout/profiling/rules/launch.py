@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from flatout.profiling.evidence import AbstainError, Evidence
 from flatout.profiling.finding import Finding
@@ -41,25 +41,4 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         None,
         0.0,
         cost,
-    )
-
-
-def launch_verdict(findings: Iterable[Mapping[str, Any]], split: Mapping[str, Any] | None) -> str:
-    """The verdict that a step only starts work, or "" where that is not so, or something else matters more.
-
-    A gain that is known counts for more than one that is not: it need only be half as large.
-
-    Args:
-        findings: of the document.
-        split: of the document.
-    """
-    found = list(findings)
-    launch = next((one for one in found if one.get("kind") == "launch-bound"), None)
-    known = max((one["gain_ms"] or 0.0 for one in found), default=0.0)
-    if launch is None or split is None or 2 * known > launch["ms_per_step"]:
-        return ""
-    shares = {name: part["share"] for name, part in split["parts"].items()}
-    return (
-        f"{100 * launch['share']:.0f} % of a step starts work and {100 * shares['compute']:.0f} % does it "
-        f"({launch['file']}:{launch['line']})"
     )
