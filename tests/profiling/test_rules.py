@@ -1,13 +1,16 @@
 """The rules, on evidence that is made up: what has no need of a GPU, and what depends on times."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from flatout.profiling.evidence import Evidence
-from flatout.profiling.rules import copies, data, output, reads, recompile
+from flatout.profiling.rules import copies, data, launch, output, reads, recompile
 from flatout.profiling.source import line_that_keeps
 from flatout.profiling.stamps import StepTime
+from flatout.profiling.tracing.seen import Traced
+from flatout.profiling.tracing.split import Split
 from flatout.profiling.user_lines import Line
 from flatout.profiling.watch.compiled import Recompiled, again
 from flatout.profiling.watch.passes import Passes
@@ -189,3 +192,24 @@ def test_the_line_that_keeps_a_loss(tmp_path, keep, line):
     file = tmp_path / "train.py"
     file.write_text(KEEPS.replace("KEEP", keep))
     assert line_that_keeps(Line(str(file), 5)) == Line(str(file), line)
+
+
+def traced(**parts):
+    split = Split(parts, "", 1.0, 5, 40.0)
+    return Traced(split, None, (), HERE)
+
+
+@pytest.mark.parametrize(
+    ("parts", "device", "cost"),
+    [
+        ({"compute": 1000, "dispatch": 5000, "python": 4000}, "cpu", 5.0),  # 4 ms are the print's
+        ({"compute": 1000, "dispatch": 2000, "python": 4500, "data": 2500}, "cpu", None),  # 2.5 of 6 ms
+        ({"compute": 3000, "dispatch": 4000, "python": 3000}, "cpu", None),  # computes as long as it starts
+        ({"compute": 1000, "dispatch": 5000, "launch": 4000}, "cuda", 9.0),
+    ],
+)
+def test_a_step_that_only_starts_work_does_so_without_what_its_lines_show(parts, device, cost):
+    seen = Seen(steps=20, calls={("print", HERE): [4e-3] * 20})
+    found = list(launch.find(replace(evidence(seen=seen, device=device), traced=traced(**parts))))
+    assert [one.ms_per_step for one in found] == ([] if cost is None else [pytest.approx(cost)])
+    assert all(one.share == pytest.approx(cost / 10) for one in found)

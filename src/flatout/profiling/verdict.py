@@ -45,4 +45,9 @@ def verdict(seen: Mapping[str, Any]) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """A sentence begins with a capital, but not with code.
+
+    >>> _capital("a model in float64"), _capital("print(tensor) inside tqdm")
+    ('A model in float64', 'print(tensor) inside tqdm')
+    """
+    return text if "(" in text.partition(" ")[0] else text[:1].upper() + text[1:]
