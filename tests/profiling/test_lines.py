@@ -1,11 +1,13 @@
 """The window of lines: what it keeps of the calls of a line."""
 
+import importlib
 from threading import get_ident
 
 import pytest
 import torch
 
 from flatout.profiling.lines import Lines
+from flatout.profiling.user_lines import Line
 from flatout.profiling.watch.passes import Passes
 
 
@@ -60,3 +62,27 @@ def test_a_call_within_another_takes_longer_for_being_watched():
     window._calls.prepare()
     assert 0 <= window._calls._pass_s < 1e-4
     assert window._calls._outer is None
+
+
+def test_functions_that_the_script_has_imported_by_name_are_seen_and_left_as_they_were(tmp_path, monkeypatch):
+    (tmp_path / "saves.py").write_text(
+        "import json\nfrom json import dump as put, dumps\nfrom torch import nonzero\n"
+        "def save():\n    with open('numbers.json', 'w') as file:\n        put([1], file)\n    dumps([1])\n"
+        "def choose(x):\n    return nonzero(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    saves = importlib.import_module("saves")
+    before = dict(vars(saves))
+    window = Lines(Passes())
+    window.install(get_ident())
+    try:
+        for kind, line, call in (("save", 6, saves.save), ("mask", 9, lambda: saves.choose(SHOWN))):
+            window.seen.calls.clear()
+            window.begin()
+            call()
+            window.end(1.0, settled=True)
+            assert list(window.seen.calls) == [(kind, Line(str(tmp_path / "saves.py"), line))]
+    finally:
+        window.remove()
+    assert vars(saves) == before and saves.put is saves.json.dump

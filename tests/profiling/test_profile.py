@@ -378,6 +378,30 @@ print("restored")
 """
 
 
+BY_NAME = """\
+import torch
+from torch.autograd import grad
+
+torch.manual_seed(0)
+model, x = torch.nn.Linear(1, 8), torch.linspace(0, 1, 20)[:, None]
+for step in range(80):
+    parameters = list(model.parameters())
+    for parameter, slope in zip(parameters, grad(model(x).square().mean(), parameters)):
+        parameter.data -= 0.1 * slope
+print(grad.__module__, grad is torch.autograd.grad)
+"""
+
+
+def test_backward_that_the_script_has_imported_by_name_is_seen(tmp_path):
+    (tmp_path / "train.py").write_text(BY_NAME)
+    done = run("-m", "flatout", "profile", "--json", "--steps", "40", "--no-trials", "train.py", cwd=tmp_path)
+    said, document = done.stdout.splitlines()
+    assert said == "torch.autograd True"
+    seen = json.loads(document)
+    assert seen["step_ends_with"] == "backward"
+    assert seen["breakdown"]["backward"]["share"] > 0.05
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from flatout.profiling.module_call import wrap_module_call
 from flatout.profiling.patches import Function, Patches
+from flatout.profiling.user_lines import user_modules
 
 FORWARD, GRAD, BACKWARD, OPTIMIZER, CALL = range(5)  # each a better boundary than those before it
 ENDS_WITH: Final = ("forward", "backward", "backward", "optimizer", "call")
@@ -101,6 +102,7 @@ class Boundaries:
         if self._least <= OPTIMIZER:
             self._patches.wrap(torch.autograd, "backward", self._backward)
             self._patches.wrap(torch.amp.GradScaler, "step", self._scaler)
+        self._patches.wrap_by_name(user_modules())
 
     def rest(self) -> None:
         """Listen only to what would be a better boundary."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from flatout.profiling.module_call import wrap_module_call
 from flatout.profiling.patches import Function, Patches
-from flatout.profiling.user_lines import outside, user_line
+from flatout.profiling.user_lines import outside, user_line, user_modules
 from flatout.profiling.watch.calls import Calls
 from flatout.profiling.watch.loaders import Loaders
 from flatout.profiling.watch.losses import Losses
@@ -48,6 +48,7 @@ class Lines:
         self._calls.prepare()
         watch_tensors(self._patches, self._calls, self.seen, lambda: self._in_model)
         watch_output(self._patches, self._calls)
+        self._patches.wrap_by_name(user_modules())
         self._losses.watch(self._patches)
         self._loaders.watch(self._patches)
         wrap_module_call(self._patches, self._model)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final
 
 Function = Callable[..., Any]
 
 _INHERITED: Final = object()
+_wrappers: Final[weakref.WeakSet[Any]] = weakref.WeakSet()  # all that were ever made
 
 
 class Patches:
@@ -44,10 +47,33 @@ class Patches:
         original = getattr(owner, name)
         own = vars(owner).get(name, _INHERITED)
         wrapper = functools.wraps(original)(make(original))
+        _wrappers.add(wrapper)
         setattr(owner, name, wrapper)
         self._undo.append((owner, name, own, wrapper, then))
         if then is not None:
             then(wrapper, original)
+
+    def wrap_by_name(self, importers: Iterable[ModuleType]) -> None:
+        """Put the wrappers of modules' functions also where others have imported these by name.
+
+        Who imports one while it is wrapped has the wrapper: that goes, too.
+
+        Args:
+            importers: the modules that may have.
+        """
+        wrappers = {
+            id(_plain(wrapper)): wrapper
+            for owner, _, _, wrapper, _ in self._undo
+            if isinstance(owner, ModuleType)
+        }
+        for module in importers:
+            for name, value in list(vars(module).items()):
+                if isinstance(value, FunctionType | BuiltinFunctionType):
+                    plain = _plain(value)
+                    wrapper = wrappers.get(id(plain))
+                    if wrapper is not None:
+                        setattr(module, name, wrapper)
+                        self._undo.append((module, name, plain, wrapper, None))
 
     def restore(self) -> None:
         """Undo all of it; what somebody else has put there since then stays."""
@@ -61,3 +87,10 @@ class Patches:
                 setattr(owner, name, own)
             if then is not None:
                 then(getattr(owner, name), wrapper)
+
+
+def _plain(function: Any) -> Any:
+    """What is in our wrappers."""
+    while function in _wrappers:
+        function = function.__wrapped__
+    return function

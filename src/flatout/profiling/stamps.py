@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flatout.profiling.module_call import wrap_module_call
 from flatout.profiling.patches import Function, Patches
-from flatout.profiling.user_lines import outside
+from flatout.profiling.user_lines import outside, user_modules
 from flatout.profiling.watch.passes import Passes
 
 After = Callable[[tuple[Any, ...], Any, FrameType, float], None]
@@ -80,6 +80,7 @@ class Stamps:
         wrap(torch.autograd, "grad", self._timed("backward"))
         wrap(dataloader.DataLoader, "__iter__", self._timed("data", self._epoch))
         wrap(dataloader._BaseDataLoaderIter, "__next__", self._timed("data"))
+        self._patches.wrap_by_name(user_modules())
 
     def remove(self) -> None:
         """Leave torch as it was."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Final, NamedTuple
 
 _FLATOUT: Final = str(Path(__file__).resolve().parents[1]) + os.sep
@@ -42,6 +43,17 @@ def user_line(frame: FrameType) -> Line:
             return Line(at.f_code.co_filename, at.f_lineno)
         at = at.f_back
     return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def user_modules() -> list[ModuleType]:
+    """The modules that are loaded and of no library."""
+    loaded = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    files = [(module, getattr(module, "__file__", None)) for module in loaded]
+    return [
+        module
+        for module, file in files
+        if module.__name__ == "__main__" or (isinstance(file, str) and not of_library(file))
+    ]
 
 
 def outside(frame: FrameType) -> FrameType:
