@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import flatout
+import flatout.profiling.trials.after
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_a_function_without_an_optimizer():
     assert (p.document["steps"], p.document["device"]) == (21, "cpu")
     assert p.document["windows"]["lines"] > 0
     assert p.breakdown["forward"]["us"] > 0
+
+
+def test_experiments_are_made_where_they_are_asked_for(step, monkeypatch):
+    monkeypatch.setattr(flatout.profiling.trials.after, "_LEAST", 0.5)
+    assert flatout.profile(step, steps=25).document["trials"]["none"] == "no experiments were made"
+    with flatout.profile(trials=True) as p:
+        for _ in range(25):
+            step()
+    trials = p.document["trials"]
+    assert trials["none"] is None and (trials["measured"] or trials["impossible"])
 
 
 def test_an_error_in_the_block_is_the_blocks_own(step):
