@@ -37,7 +37,7 @@ def profile(
         steps: how many to measure at most; 1,000 of a block. `step` is called 100 times, and less often (not
             less than 24 times) where that would take more than 10 seconds.
         trials: when the block has ended, a copy of its model runs again, with fixes and without, for 3
-            seconds or a tenth of the time of the block. What its `forward` does beside computing happens again.
+            seconds or a tenth of the time of the block. What else its `forward` does happens again.
 
     Returns:
         What was measured; of a block, once it has ended.
