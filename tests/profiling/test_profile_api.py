@@ -1,12 +1,16 @@
 """`flatout.profile`: around a block, of a function, and in a notebook."""
 
 import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import flatout
 import flatout.profiling.trials.after
+from flatout.profiling.file_names import shown_name
 
 
 @pytest.fixture
@@ -103,3 +107,13 @@ def test_one_profile_at_a_time(step):
 def test_steps_must_be_some(step):
     with pytest.raises(flatout.FlatoutError, match="at least 1, but got 0"):
         flatout.profile(step, steps=0)
+
+
+def test_a_cell_is_called_what_the_notebook_calls_it(monkeypatch):
+    cells = {"/tmp/ipykernel_12/345.py": ("Cell", "In[3]")}
+    shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=cells.get))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert shown_name("/tmp/ipykernel_12/345.py", Path("/work")) == "In[3]"
+    assert shown_name("/work/train.py", Path("/work")) == "train.py"
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert shown_name("/tmp/ipykernel_12/345.py", Path("/work")) == "/tmp/ipykernel_12/345.py"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from flatout.hardware.cpu import cpu
 from flatout.profiling import surroundings
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.excerpt import excerpt
+from flatout.profiling.file_names import shown_name
 from flatout.profiling.recorder import Recorder
 from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome
@@ -91,7 +91,7 @@ def document(
         else None,
         **in_document(trace),
         "findings": [
-            asdict(one) | {"file": _relative(one.file, folder), "source": excerpt(one.file, one.line)}
+            asdict(one) | {"file": shown_name(one.file, folder), "source": excerpt(one.file, one.line)}
             for one in found
         ],
         "abstained": abstained,
@@ -180,10 +180,3 @@ def _costs() -> tuple[float, float]:
         began = perf_counter()
         clock.append(perf_counter() - began)
     return max(0.0, median(kept) - median(clock)), median(clock)
-
-
-def _relative(file: str, folder: Path) -> str:
-    try:
-        return os.path.relpath(file, folder) if Path(file).is_relative_to(folder) else file
-    except ValueError:
-        return file
