@@ -11,6 +11,7 @@ from launcher import launcher
 
 from flatout.profiling.finding import Finding
 from flatout.profiling.rules import _rank
+from flatout.profiling.stamps import StepTime
 from flatout.profiling.verdict import verdict
 
 LOOP = """\
@@ -186,6 +187,19 @@ def test_the_verdict_claims_no_gain_that_is_not_known():
         "90 % of a step starts work and 4 % does it (train.py:8)"
     )
     assert "(train.py:3)" in verdict(seen | {"findings": [wait, starts]})  # the first one listed
+
+
+def test_what_stamps_take_is_measured_beside_plain_steps_and_taken_out(tmp_path):
+    (tmp_path / "train.py").write_text(LOOP.replace("range(60)", "range(260)"))
+    done = run("-m", "flatout", "profile", "--json", "--no-trials", "train.py", cwd=tmp_path)
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["windows"]["plain"] == 3 * 17
+    assert 1 <= seen["stamps"] < 3
+    assert seen["backwards_per_step"] == 1  # those of the plain steps are not counted, nor are these
+    parts = sum(part["us"] for part in seen["breakdown"].values())
+    assert parts == pytest.approx(seen["us_per_step"])
+    whole = StepTime(3.0, 0.5, 1.0, 0.5, 0.5, started=True)
+    assert whole.without(2.0) == StepTime(1.5, 0.25, 0.5, 0.25, 0.25, started=True)
 
 
 def test_a_known_gain_comes_before_one_that_may_be_up_to_twice_as_large():

@@ -2,10 +2,15 @@
 
 run_script     runs the script as Python would, in this process
 torch_import   takes hold of torch when the script imports it, not before
-recorder       steps, and the windows one after another: bare (stamps) and lines
-stamps, lines  two of the windows
-tracing        the third: a trace by PyTorch's profiler; what a step does, and its layers
-evidence       all that they saw
+boundaries     where steps end
+recorder       the windows, one after another:
+stamps         one with time stamps only (bare)
+plain          one without any, which tells what the stamps take
+lines, watch   what lines of the script do with tensors
+tracing        a trace by PyTorch's profiler; what a step does, and its layers
+subject        the model that experiments copy when the script has ended
+trials         these experiments
+evidence       all that was seen
 rules          findings: what costs time, the fix, the predicted gain
 verdict        what matters, in one sentence
 document       all of it, as JSON can hold it

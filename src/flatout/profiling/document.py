@@ -15,6 +15,7 @@ from flatout.profiling import surroundings
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.excerpt import excerpt
 from flatout.profiling.file_names import shown_name
+from flatout.profiling.plain import stamps_share
 from flatout.profiling.recorder import Recorder
 from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome
@@ -50,8 +51,8 @@ def document(
     and "replays" of CUDA graphs a step), "split_reason" (why there is none), "layers" (each with "name",
     "class", "forward_us", "backward_us" and "share" with the layers within it, and "self_us" without),
     "findings" (each with its "source", `excerpt`), "abstained" (why rules did not judge), "trials" (what
-    experiments measured), "distortion", "device", "machine", "versions", "ended" (when), "notes" and
-    "verdict".
+    experiments measured), "distortion", "stamps" (how many times as long these made the bare steps; that is
+    taken out of all times), "device", "machine", "versions", "ended" (when), "notes" and "verdict".
 
     Args:
         arguments: the script and its own arguments.
@@ -61,10 +62,13 @@ def document(
         children: seconds of CPU time that processes which it started have used.
         trials: seconds for experiments with a copy of the model, or None for none.
     """
-    bare, seldom = ordinary(recorder.bare.steps)
+    stamped = recorder.bare.steps
+    stamps = stamps_share(recorder.plain, [time.total for time in stamped], recorder.numbers)
+    every = [time.without(stamps) for time in stamped]
+    bare, seldom = ordinary(every)
     step = fmean(time.total for time in bare) if bare else None
     parts = {name: fmean(getattr(time, name) for time in bare) for name in PARTS} if bare else {}
-    evidence = _evidence(recorder, bare)
+    evidence = _evidence(recorder, bare, every)
     trace = traced(recorder.trace, bare, recorder.device)
     if evidence is not None:
         made = trials_after(outcome, evidence, trials)
@@ -80,12 +84,13 @@ def document(
         "steps": recorder.steps,
         **about_steps(recorder),
         "windows": {
-            "bare": len(recorder.bare.steps),
+            "bare": len(every),
+            "plain": len(recorder.plain.times),
             "lines": recorder.lines.seen.steps,
             "trace": len(recorder.trace.times),
         },
         "us_per_step": None if step is None else 1e6 * step,
-        "step_times_us": spread([time.total for time in recorder.bare.steps], recorder.numbers),
+        "step_times_us": spread([time.total for time in every], recorder.numbers),
         "breakdown": {name: {"us": 1e6 * s, "share": s / step} for name, s in parts.items()}
         if step
         else None,
@@ -97,6 +102,7 @@ def document(
         "abstained": abstained,
         "trials": asdict(evidence.trials) if evidence else None,
         "distortion": _distortion(recorder.lines.times, bare),
+        "stamps": stamps,
         "device": recorder.device,
         "machine": surroundings.machine(),
         "versions": surroundings.versions(),
@@ -106,7 +112,7 @@ def document(
     return seen | {"verdict": verdict(seen) if recorder.steps else no_step(children)}
 
 
-def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
+def _evidence(recorder: Recorder, bare: list[StepTime], every: list[StepTime]) -> Evidence | None:
     """What the rules judge by, or None where too little was measured for any."""
     if not bare or not recorder.lines.seen.steps:
         return None
@@ -117,7 +123,7 @@ def _evidence(recorder: Recorder, bare: list[StepTime]) -> Evidence | None:
         bare,
         recorder.lines.seen,
         recorder.device,
-        every=recorder.bare.steps,
+        every=every,
         passes=recorder.passes,
         detach_s=detach_s,
         clock_s=clock_s,

@@ -16,8 +16,9 @@ from time import perf_counter, time
 from typing import Final, Protocol
 
 from flatout.errors import FlatoutError
-from flatout.profiling.boundaries import Boundaries
+from flatout.profiling.boundaries import OPTIMIZER, Boundaries
 from flatout.profiling.lines import Lines
+from flatout.profiling.plain import Plain
 from flatout.profiling.stamps import Stamps
 from flatout.profiling.stopping import Stop
 from flatout.profiling.subject import SubjectWindow
@@ -29,6 +30,8 @@ SETTLING: Final = 2  # steps: Python specialises its code anew when functions of
 _SUBJECT: Final = 2  # steps: what experiments copy is of the last one; first within the warm-up
 _FIRST: Final = (7, 6)  # steps of the first windows, bare and lines: 20 steps are enough for both
 _LATER: Final = (31, 17)  # of those that follow; primes, so as not to keep time with what the script does
+_PLAIN: Final = 19  # of a window without stamps, which
+_PLAIN_IN: Final = (1, 2, 3)  # these rounds have: what happens seldom is seen only by the others
 _TRACED: Final = (0, 2)  # the rounds of bare and lines that a trace follows: to start a profiler takes time
 
 
@@ -70,7 +73,8 @@ class Recorder:
 
     Attributes:
         steps: the steps seen.
-        bare: time stamps. All times of the report come from here.
+        bare: time stamps. All times of the report come from here, less what `plain` tells that stamps take.
+        plain: steps without stamps.
         lines: which lines of the user do what with tensors.
         subject: what experiments need of the script.
         trace: what the profiler records of a few steps.
@@ -101,13 +105,14 @@ class Recorder:
         self.warm_at = self.ended_at = 0.0
         self.passes = Passes()
         self.bare, self.lines, self.trace = Stamps(self.passes), Lines(self.passes), Trace()
-        self.subject = SubjectWindow()
+        self.subject, self.plain = SubjectWindow(), Plain()
         self.numbers: list[int] = []
         self._windows: dict[str, Window] = {
             "bare": self.bare,
             "lines": self.lines,
             "trace": self.trace,
             "subject": self.subject,
+            "plain": self.plain,
         }
         self._began: float | None = None
         self._order = self._windows_in_order()
@@ -189,12 +194,15 @@ class Recorder:
         self._began = perf_counter()  # nothing of the above is in the next step
 
     def _record(self, seconds: float) -> None:
-        self.backwards.append(self.boundaries.backwards)
-        self.in_closure += self.boundaries.in_closure
+        if self._window is not self.plain:
+            self.backwards.append(self.boundaries.backwards)
+            self.in_closure += self.boundaries.in_closure
         if self._window is not None:
             self._window.end(seconds, settled=not self._settling)
             if len(self.bare.steps) > len(self.numbers):
                 self.numbers.append(self.steps)
+            if len(self.plain.times) > len(self.plain.numbers):
+                self.plain.numbers.append(self.steps)
 
     def _end(self) -> None:
         """A better boundary may still come, and all begins anew."""
@@ -217,7 +225,8 @@ class Recorder:
         self._thread = self.boundaries.thread or get_ident()
         window.install(self._thread)
         self._window = window
-        self.boundaries.lay()
+        if name != "plain" or self.boundaries.kind != OPTIMIZER:
+            self.boundaries.lay()
 
     def _close_window(self) -> None:
         if self._window is not None:
@@ -243,6 +252,8 @@ def _order() -> Iterator[tuple[str, int]]:
     for round_ in count():
         yield "subject", _SUBJECT
         yield "bare", bare
+        if round_ in _PLAIN_IN:
+            yield "plain", _PLAIN
         yield "lines", lines
         if round_ in _TRACED:
             yield "trace", STEPS
