@@ -57,6 +57,18 @@ def test_what_watching_adds_within_a_call_is_taken_from_its_time(lines):
     assert within > 3 and 1000 * within <= seconds < 1000 * within + 10
 
 
+def test_a_call_that_fails_keeps_nothing_alive(lines):
+    class Odd:
+        def __repr__(self):
+            print(repr(SHOWN))
+            raise ValueError("no name")
+
+    with pytest.raises(ValueError, match="no name"):
+        print(torch.ones(2), Odd())
+    assert lines._calls._read == [] and lines._calls._outer is None
+    assert seen(lines, print)[0] == "print"
+
+
 def test_a_call_within_another_takes_longer_for_being_watched():
     window = Lines(Passes())
     window._calls.prepare()

@@ -130,6 +130,9 @@ class Calls:
                 began = perf_counter()
                 try:
                     result = original(*args, **kwargs)
+                except BaseException:
+                    self._read = []  # nothing of the script's is kept alive
+                    raise
                 finally:
                     took = perf_counter() - began + before - self._inner * self._pass_s
                     self._outer = None
