@@ -5,11 +5,11 @@ from torch import nn
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 torch.manual_seed(0)
-X = torch.randn(8, 16, 24, 24, device=device)
-layers = nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1)
-model = nn.Sequential(*layers, nn.BatchNorm2d(16)).to(device)
+X = torch.randn(8, 3, 32, 32, device=device)
+layers = nn.Conv2d(3, 32, 3, padding=1), nn.GroupNorm(4, 32), nn.GELU(), nn.AvgPool2d(2)
+model = nn.Sequential(*layers, nn.Upsample(scale_factor=2), nn.Conv2d(32, 32, 1)).to(device)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
-for _ in range(25):
+for _ in range(80):
     loss = model(X).square().mean()  # FAULT: channels-last
     optimizer.zero_grad()
     loss.backward()
