@@ -27,6 +27,8 @@ NORMS = [None, None, None, nn.LayerNorm, nn.BatchNorm1d, nn.RMSNorm]
 
 # With a small eps a gradient whose parts cancel but for their last digit is divided by itself: a sum in
 # another order then moves a parameter as far as any other gradient does.
+# Rprop does that by design, so its steps stay small: none learns its few samples by heart, for then all that
+# is left of the gradients is rounding.
 OPTIMIZERS = {
     "sgd": partial(optim.SGD, lr=0.05),
     "momentum": partial(optim.SGD, lr=0.05, momentum=0.9),
@@ -50,7 +52,7 @@ OPTIMIZERS = {
     ),
     "asgd": partial(optim.ASGD, lr=0.05, t0=5, weight_decay=0.01),
     "adafactor": partial(optim.Adafactor, lr=0.05, eps=(1e-3, 1e-3)),
-    "rprop": partial(optim.Rprop, lr=0.01),
+    "rprop": partial(optim.Rprop, lr=0.002, step_sizes=(1e-6, 0.005)),
 }
 
 
