@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", help=f"of {', '.join(fault.kind for fault in FAULTS)}; none: all")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
     asked = parser.parse_args()
-    rounds = 2 if asked.quick else 7
+    rounds = 2 if asked.quick else 5
     rows = []
     with tempfile.TemporaryDirectory(prefix="flatout-gains-") as folder:
         for fault in FAULTS:
