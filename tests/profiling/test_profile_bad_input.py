@@ -172,7 +172,7 @@ def test_workers_of_a_loader(profile):
         "    model(x).sum().backward()\n    optimizer.step()\n"
     )
     assert done.returncode == 0, done.stderr
-    assert [one["kind"] for one in measured(done)["findings"]][:1] in ([], ["data"])
+    assert {one["kind"] for one in measured(done)["findings"]} <= {"data", "launch-bound"}
     assert done.stdout.count("\n") == 1
 
 
