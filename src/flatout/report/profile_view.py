@@ -88,5 +88,6 @@ def _findings(found: list[Mapping[str, Any]], most: int) -> Iterator[RenderableT
         if gain := gain_words(one):
             yield Words(f"  {gain}")
     if len(found) > most:
-        others = f"{len(found) - most} others" if most else f"{len(found)} findings"
+        left = len(found) - most
+        others = f"{left} {'other' if most else 'finding'}{'s'[: left != 1]}"
         yield Words(f"{others}: --html or --json shows them", "dim")
