@@ -15,7 +15,7 @@ from flatout.profiling import surroundings
 from flatout.profiling.evidence import Evidence
 from flatout.profiling.excerpt import excerpt
 from flatout.profiling.file_names import shown_name
-from flatout.profiling.plain import stamps_share
+from flatout.profiling.plain import stamps_distortion
 from flatout.profiling.recorder import Recorder
 from flatout.profiling.rules import findings
 from flatout.profiling.run_script import Outcome
@@ -63,7 +63,7 @@ def document(
         trials: seconds for experiments with a copy of the model, or None for none.
     """
     stamped = recorder.bare.steps
-    stamps = stamps_share(recorder.plain, [time.total for time in stamped], recorder.numbers)
+    stamps = stamps_distortion(recorder.plain, [time.total for time in stamped], recorder.numbers)
     every = [time.without(stamps) for time in stamped]
     bare, seldom = ordinary(every)
     step = fmean(time.total for time in bare) if bare else None

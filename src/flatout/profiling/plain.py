@@ -37,7 +37,7 @@ class Plain:
             self.times.append(seconds)
 
 
-def stamps_share(plain: Plain, stamped: Sequence[float], numbers: Sequence[int]) -> float:
+def stamps_distortion(plain: Plain, stamped: Sequence[float], numbers: Sequence[int]) -> float:
     """How many times as long a step takes for being stamped; 1 where that is not known, or cannot be told.
 
     Args:
@@ -47,9 +47,9 @@ def stamps_share(plain: Plain, stamped: Sequence[float], numbers: Sequence[int])
 
     >>> plain = Plain()
     >>> plain.times, plain.numbers = [1.0] * 30, list(range(30, 60))
-    >>> stamps_share(plain, [1.25] * 30 + [9.0] * 100, [*range(30), *range(200, 300)])
+    >>> stamps_distortion(plain, [1.25] * 30 + [9.0] * 100, [*range(30), *range(200, 300)])
     1.25
-    >>> stamps_share(Plain(), [1.25] * 30, list(range(30)))
+    >>> stamps_distortion(Plain(), [1.25] * 30, list(range(30)))
     1.0
     """
     if not plain.numbers:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _FLATOUT: Final = str(Path(__file__).resolve().parents[1]) + os.sep
 _LIBRARIES: Final = tuple(
@@ -47,13 +48,13 @@ def user_line(frame: FrameType) -> Line:
 
 def user_modules() -> list[ModuleType]:
     """The modules that are loaded and of no library."""
-    loaded = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-    files = [(module, getattr(module, "__file__", None)) for module in loaded]
-    return [
-        module
-        for module, file in files
-        if module.__name__ == "__main__" or (isinstance(file, str) and not of_library(file))
-    ]
+    return [one for one in list(sys.modules.values()) if isinstance(one, ModuleType) and _of_user(vars(one))]
+
+
+def _of_user(names: Mapping[str, Any]) -> bool:
+    """Whether a module with these names is the user's; none is asked, which may make it import something."""
+    file = names.get("__file__")
+    return names.get("__name__") == "__main__" or (isinstance(file, str) and not of_library(file))
 
 
 def outside(frame: FrameType) -> FrameType:

@@ -14,30 +14,30 @@ from flatout.profiling.finding import Finding
 from flatout.profiling.rules.measured import carried_over
 from flatout.profiling.trials.trial import read_name
 from flatout.profiling.user_lines import Line
+from flatout.profiling.watch.tensors import LATER
 
 _USERS_OWN: Final = ("", "numpy")  # what NumPy reads it was given
 _EVERY: Final = 100  # steps between two looks, in the fixes
-_LATER: Final = "keep loss.detach() in a list and read the list every 100 steps"
-_LATER_CODE: Final = "kept.append(loss.detach())"
+_KEEP: Final = "keep loss.detach() in a list and read the list every 100 steps"
+_KEEP_CODE: Final = "kept.append(loss.detach())"
 _SHOW: Final = "show it every 100 steps"
 _SHOW_CODE: Final = "if step % 100 == 0: ..."
 
-# What is read: (name, the fix, its code, whether it can be put off without changing what the script does).
+# What is read: (name, the fix, its code).
 READS: Final = {
-    "item": (".item()", _LATER, _LATER_CODE, True),
-    "float": ("float(tensor)", _LATER, _LATER_CODE, True),
-    "tolist": (".tolist()", "read it every 100 steps, or keep the tensors and join them", _SHOW_CODE, True),
-    "format": ("a tensor in a string", _SHOW, _SHOW_CODE, True),
-    "print": ("print(tensor)", _SHOW, _SHOW_CODE, True),
-    "int": ("int(tensor)", "compute with the tensor instead of its number", "", False),
-    "bool": ("if tensor:", "choose with torch.where, or look every 100 steps", _SHOW_CODE, False),
-    "numpy": (".numpy()", "stay in torch, and convert after the loop", "", False),
-    "tensor": ("torch.tensor(...)", "make the tensor before the loop, if its values stay", "", False),
+    "item": (".item()", _KEEP, _KEEP_CODE),
+    "float": ("float(tensor)", _KEEP, _KEEP_CODE),
+    "tolist": (".tolist()", "read it every 100 steps, or keep the tensors and join them", _SHOW_CODE),
+    "format": ("a tensor in a string", _SHOW, _SHOW_CODE),
+    "print": ("print(tensor)", _SHOW, _SHOW_CODE),
+    "int": ("int(tensor)", "compute with the tensor instead of its number", ""),
+    "bool": ("if tensor:", "choose with torch.where, or look every 100 steps", _SHOW_CODE),
+    "numpy": (".numpy()", "stay in torch, and convert after the loop", ""),
+    "tensor": ("torch.tensor(...)", "make the tensor before the loop, if its values stay", ""),
     "mask": (
         "a selection whose size is in the values",
         "keep the shape: on a GPU the host waits for the size",
         "torch.where(mask, x, 0)",
-        False,
     ),
 }
 
@@ -50,7 +50,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _read(kind: str, line: Line, cost: Cost, evidence: Evidence) -> Finding:
-    what, fix, code, later = READS[kind]
+    what, fix, code = READS[kind]
+    later = kind in LATER
     if line.inside not in _USERS_OWN:
         what = f"{what} inside {line.inside}"
         fix = f"{line.inside} does it: see its settings (logging, progress bar), and what this line gives it"
@@ -60,7 +61,7 @@ def _read(kind: str, line: Line, cost: Cost, evidence: Evidence) -> Finding:
     high = ms + 1e3 * (most - beside)
     gain: float | None = None
     if later and evidence.on_cpu:
-        spared = 1e3 * cost.count * evidence.detach_s if code == _LATER_CODE else ms / _EVERY
+        spared = 1e3 * cost.count * evidence.detach_s if code == _KEEP_CODE else ms / _EVERY
         gain = max(0.0, ms - spared)
         low = min(gain, max(0.0, 1e3 * (cost.low + least) - spared))
     share = 1e-3 * ms / evidence.step_s

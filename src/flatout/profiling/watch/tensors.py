@@ -23,7 +23,8 @@ _READS: Final = {
     "__format__": "format",
     "__repr__": "print",
 }
-_LATER: Final = ("item", "tolist", "float", "format", "print")  # what a loop can as well read later
+# What a loop can as well read later, or less often, and compute the same.
+LATER: Final = ("item", "tolist", "float", "format", "print")
 # The size of the result is in the values: on a GPU the host waits for it.
 _MASKS: Final = ("nonzero", "masked_select", "argwhere", "unique", "unique_consecutive")
 # Random ones are not here: they must be made anew.
@@ -43,7 +44,7 @@ def watch_tensors(patches: Patches, calls: Calls, seen: Seen, in_model: Callable
 
     tensor = torch.Tensor
     for method, kind in _READS.items():
-        patches.wrap(tensor, method, calls.timed(kind, again=kind in _LATER))
+        patches.wrap(tensor, method, calls.timed(kind, again=kind in LATER))
     for method in ("to", "cpu", "cuda"):
         patches.wrap(tensor, method, calls.timed("move", keep=_keep_copy(calls, seen, _from_first)))
     patches.wrap(tensor, "copy_", calls.timed("move", keep=_keep_copy(calls, seen, _into_first)))
